@@ -1,0 +1,51 @@
+# The whole project in five commands. `make demo` and `make test` set up what they need by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV      = $(shell command -v uv || echo $(BIN)/uv)
+PORT   ?= 8000
+
+.PHONY: setup demo test check lock pictures messages clean
+
+setup: $(VENV)/.ready  ## install what Madang runs on into .venv/
+
+$(VENV)/.ready: requirements/run.txt pyproject.toml
+	@$(PYTHON) tools/preflight.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: setup  ## build the reference site, play one company's story, serve it at http://localhost:8000
+	$(BIN)/madang demo --port $(PORT)
+
+test: $(VENV)/.ready-dev  ## every check and every test
+	@$(BIN)/python tools/browser.py
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: $(VENV)/.ready-dev  ## the quick half of `make test`
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+lock:  ## choose versions anew and pin them by hash
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --all-extras pyproject.toml -o requirements/run.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --all-extras --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+messages: $(VENV)/.ready-dev  ## collect what the pages say and compile the translations
+	$(BIN)/python tools/messages.py
+
+pictures: $(VENV)/.ready-dev  ## make the pictures of docs/ anew
+	MADANG_PICTURES=1 $(BIN)/pytest -q tests/test_story_browser.py
+
+clean:
+	rm -rf $(VENV) .ruff_cache .mypy_cache

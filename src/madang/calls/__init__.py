@@ -1,0 +1,1 @@
+"""Calls, forms, applications, eligibility, review and decision."""

@@ -1,0 +1,1 @@
+"""Lends GPUs: clusters, partitions, jobs, and the storage that they write to."""

@@ -1,0 +1,1 @@
+"""What was promised: agreements, grants and allocations; opens and closes facilities."""

@@ -1,0 +1,1 @@
+"""People, organizations, who belongs where, and who may do what."""

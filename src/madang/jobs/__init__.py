@@ -1,0 +1,1 @@
+"""A job: what runs and on what; hold, run, settle."""

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from madang.grants.models import Allocation
+from madang.identity.models import Person
+from madang.workflow.history import tracked
+from madang.workflow.machine import Machine, state_check
+
+
+class JobState(models.TextChoices):
+    ACCEPTED = "accepted", _("accepted")
+    SUBMITTED = "submitted", _("handed over")
+    QUEUED = "queued", _("waits in the queue")
+    RUNNING = "running", _("runs")
+    ENDED = "ended", _("ended")
+    UNKNOWN = "unknown", _("not known at the moment")
+
+
+LIVE = (JobState.ACCEPTED, JobState.SUBMITTED, JobState.QUEUED, JobState.RUNNING, JobState.UNKNOWN)
+
+job_moves = Machine(
+    JobState,
+    (JobState.ACCEPTED, "hand_over", JobState.SUBMITTED),
+    ((JobState.SUBMITTED, JobState.UNKNOWN), "queue", JobState.QUEUED),
+    ((JobState.SUBMITTED, JobState.QUEUED, JobState.UNKNOWN), "start", JobState.RUNNING),
+    ((JobState.SUBMITTED, JobState.QUEUED, JobState.RUNNING), "lose_sight", JobState.UNKNOWN),
+    (LIVE, "end", JobState.ENDED),
+)
+
+
+class JobOutcome(models.TextChoices):
+    COMPLETED = "completed", _("completed")
+    FAILED = "failed", _("failed")
+    OUT_OF_MEMORY = "out_of_memory", _("out of memory")
+    TIMED_OUT = "timed_out", _("time limit reached")
+    CANCELLED = "cancelled", _("canceled")
+    REFUSED = "refused", _("refused by the engine")
+    LOST = "lost", _("lost")
+
+
+@tracked(exclude=("script",))
+class Job(models.Model):
+    """What a person asked to run. Its uuid is chosen by whoever submits, so that asking twice is asking once.
+
+    `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged.
+    """
+
+    uuid = models.UUIDField(unique=True)
+    allocation = models.ForeignKey(Allocation, models.PROTECT, related_name="jobs")
+    person = models.ForeignKey(Person, models.PROTECT, related_name="jobs")
+    name = models.CharField(_("name"), max_length=80)
+    engine = models.CharField(max_length=40)
+    partition = models.CharField(max_length=60)
+    script = models.TextField(_("script"), max_length=200_000)
+    arguments = models.JSONField(default=list)
+    gpus = models.PositiveIntegerField(_("GPUs"))
+    limit_s = models.PositiveIntegerField(_("time limit"))
+    trusted = models.BooleanField(default=False)
+    state = models.CharField(max_length=10, choices=JobState, default=JobState.ACCEPTED)
+    outcome = models.CharField(max_length=14, choices=JobOutcome, blank=True)
+    exit_code = models.IntegerField(null=True)
+    why = models.CharField(max_length=400, blank=True)
+    hold = models.BigIntegerField(null=True)
+    held = models.BigIntegerField(default=0)
+    used = models.BigIntegerField(default=0)
+    overrun = models.BigIntegerField(default=0)
+    cancel_asked_at = models.DateTimeField(null=True)
+    submitted_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            state_check(JobState, "job_state_known"),
+            models.CheckConstraint(
+                name="ended_has_an_outcome",
+                condition=(Q(state="ended") & ~Q(outcome="")) | (~Q(state="ended") & Q(outcome="")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["allocation", "-id"], name="jobs_of_an_allocation"),
+            models.Index(fields=["engine", "state"], name="jobs_of_an_engine"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(models.Model):
+    """One run of a job, as the engine counted it: what is charged. `key` is the engine's own, and comes once."""
+
+    job = models.ForeignKey(Job, models.PROTECT, related_name="runs")
+    key = models.CharField(max_length=120, unique=True)
+    attempt = models.PositiveIntegerField()
+    outcome = models.CharField(max_length=14, choices=JobOutcome)
+    exit_code = models.IntegerField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField()
+    gpu_seconds = models.BigIntegerField()
+    entry = models.BigIntegerField(null=True)
+    recorded_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]

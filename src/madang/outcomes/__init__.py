@@ -1,0 +1,1 @@
+"""What came of it: outcome records, their evidence and who verified them."""

@@ -1,0 +1,104 @@
+"""The form, and the fields, that every page uses. What people type is cleaned in one place."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
+
+from madang.workflow.errors import Refused
+
+# Right-to-left *text* is welcome. What turns the direction of its surroundings around is a way to forge a name.
+_TURNING = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f"}
+
+
+def unusable(value: str, *, lines: bool = False) -> str | None:
+    """What in `value` can't be kept, named for people; None where all of it can. `lines` allows line breaks."""
+    for sign in value:
+        if lines and sign in "\n\r\t":
+            continue
+        if sign in _TURNING or unicodedata.category(sign) in {"Cc", "Cs", "Co", "Cn"}:
+            return f"U+{ord(sign):04X}"
+    return None
+
+
+class TextField(forms.CharField):
+    """One line of text, or with `lines=True` several. Always bounded; NUL and other control signs are refused."""
+
+    def __init__(self, *, max_length: int = 200, lines: bool = False, **kwargs: Any) -> None:
+        self.lines = lines
+        if lines:
+            kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 5}))
+        super().__init__(max_length=max_length, **kwargs)
+
+    def to_python(self, value: Any) -> str:
+        text = unicodedata.normalize("NFC", super().to_python(value) or "")
+        if sign := unusable(text, lines=self.lines):
+            raise ValidationError(_("This holds a sign that can't be used here (%(sign)s)."), params={"sign": sign})
+        return text.replace("\r\n", "\n")
+
+
+class WholeNumber(forms.IntegerField):
+    """A whole number that the database can hold."""
+
+    def __init__(self, *, min_value: int = 0, max_value: int = 2**53, **kwargs: Any) -> None:
+        super().__init__(min_value=min_value, max_value=max_value, **kwargs)
+
+
+class Instant(forms.DateTimeField):
+    """A date and a time to the minute, in Asia/Seoul."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"))
+        kwargs.setdefault("input_formats", ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"])
+        super().__init__(**kwargs)
+
+
+class Day(forms.DateField):
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+        super().__init__(**kwargs)
+
+
+class Upload(forms.FileField):
+    """A file no larger than the site allows, with a name that can be written down."""
+
+    def clean(self, data: Any, initial: Any = None) -> UploadedFile | None:
+        file = super().clean(data, initial)
+        if file:
+            if file.size > settings.UPLOAD_LIMIT_BYTES:
+                raise ValidationError(
+                    _("This file is too large: at most %(most)s MB."),
+                    params={"most": settings.UPLOAD_LIMIT_BYTES // 1024**2},
+                )
+            if unusable(file.name):
+                raise ValidationError(_("The name of this file holds a sign that can't be used."))
+        return file
+
+
+class Form(forms.Form):
+    """A form whose verbs may refuse: `with form.refusals(): actions.verb(…)` puts the refusal at its field."""
+
+    required_css_class = "required"
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except Refused as refused:
+            if refused.status in (403, 404):
+                raise
+            self.refuse(refused)
+
+    def refuse(self, refused: Refused) -> None:
+        for field, message in refused.errors.items():
+            self.add_error(field if field in self.fields else None, message)
+        if not refused.errors:
+            self.add_error(None, refused.message)

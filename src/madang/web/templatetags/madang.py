@@ -1,0 +1,39 @@
+"""How the pages write money, amounts and instants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import template
+from django.utils.timezone import localtime
+
+from madang.web import amounts
+
+register = template.Library()
+SEOUL = ZoneInfo("Asia/Seoul")
+
+
+@register.filter
+def krw(value: int | None) -> str:
+    """₩1,234,000. Nothing where there is no figure: a missing price isn't a price of zero."""
+    return "" if value is None else f"₩{value:,}"
+
+
+@register.filter
+def amount(value: int | None, unit: str) -> str:
+    """An amount in its smallest unit, written in the unit that people use (GPU-seconds as GPU-hours)."""
+    return "" if value is None else amounts.written(value, unit)
+
+
+@register.filter
+def seoul(value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
+    """An instant as the clocks in Gwangju show it."""
+    return "" if value is None else localtime(value, SEOUL).strftime(form)
+
+
+@register.filter
+def get(mapping: Any, key: Any) -> Any:
+    """`mapping[key]`, or nothing."""
+    return mapping.get(key) if mapping else None

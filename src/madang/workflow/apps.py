@@ -1,0 +1,29 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.db import connections
+from django.db.models.signals import pre_migrate
+
+
+class WorkflowConfig(AppConfig):
+    name = "madang.workflow"
+    label = "workflow"
+
+    def ready(self) -> None:
+        pre_migrate.connect(grant_the_application, sender=self)
+
+
+def grant_the_application(*, using: str, **_: Any) -> None:
+    """Before the first table is made: what the owner creates, the application's role may read and write.
+
+    A room whose tables are append-only takes the writing away again in its own migration.
+    """
+    role = settings.APPLICATION_ROLE
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT current_user, EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
+        me, there = cursor.fetchone()
+        if there and me != role:
+            name = connections[using].ops.quote_name(role)
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
+            cursor.execute(f"ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO {name}")
