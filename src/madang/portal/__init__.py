@@ -1,0 +1,1 @@
+"""The shell: base page, navigation, home, the design system, accounts pages."""

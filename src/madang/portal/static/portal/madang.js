@@ -1,0 +1,64 @@
+/* What is pleasant to have and not needed: every page works without this file. */
+(() => {
+  "use strict";
+
+  const ready = (root) => {
+    for (const button of root.querySelectorAll("[data-copy]")) button.classList.add("ready");
+    const summary = root.querySelector("[data-focus]");
+    if (summary) summary.focus();
+    if (root.querySelector("[data-chart]")) charts();
+  };
+
+  let asked = false;
+  const script = (source) => new Promise((resolve, reject) => {
+    const element = document.createElement("script");
+    element.src = source;
+    element.onload = resolve;
+    element.onerror = reject;
+    document.head.append(element);
+  });
+  const charts = async () => {
+    const { echarts, echartsLanguage, chartScript } = document.body.dataset;
+    if (!asked) {
+      asked = true;
+      await script(echarts);
+      await script(echartsLanguage);
+      await script(chartScript);
+    }
+    if (window.madangCharts) window.madangCharts();
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      const label = button.querySelector("span");
+      const before = label.textContent;
+      label.textContent = button.dataset.done;
+      setTimeout(() => { label.textContent = before; }, 2000);
+    }
+    for (const open of document.querySelectorAll(".site-tools details[open]")) {
+      if (!open.contains(event.target)) open.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const open of document.querySelectorAll(".site-tools details[open]")) {
+      open.open = false;
+      open.querySelector("summary").focus();
+    }
+  });
+
+  /* The server refuses a second click anyway; this spares people the refusal. */
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    setTimeout(() => { delete form.dataset.sent; }, 2000);
+  });
+
+  document.addEventListener("DOMContentLoaded", () => ready(document));
+  document.addEventListener("htmx:afterSettle", (event) => ready(event.target));
+})();
