@@ -16,9 +16,9 @@ def act(
 ) -> Iterator[dict[str, Any]]:
     """The one transaction of a verb.
 
-    Everything inside is done or nothing is. The log line is written last, about `on`, or about the row that the verb put
-    into the yielded mapping under "on" because it made it. Whatever else is put there is kept as detail.
-    `actor` is a person with `id` and `name`, or None for the system.
+    Everything inside is done or nothing is. The log line is written last, about `on`, or about the row that the verb
+    put into the yielded mapping under "on" because it made it. Whatever else is put there is kept as detail. `actor`
+    is a person with `id` and `name`, or None for the system.
     """
     said: dict[str, Any] = {"on": on, **detail}
     who, name = (None, "") if actor is None else (actor.pk, str(actor))

@@ -1,0 +1,180 @@
+"""The verbs. Each is one round trip to one function of the database; nothing else writes the ledger.
+
+A verb joins the caller's transaction. A refusal undoes the verb alone: the caller may go on. Post last in a
+transaction, and several accounts in the order of their ids: the locks are kept until it ends.
+
+Amounts are whole, in the smallest unit of the account's commodity. `source` and `key` name what is booked, for ever:
+the same pair with the same payload gives the same answer, with another payload it is a KeyConflict. `actor` is the id
+of a person, or None for the system. All raise the errors of `madang.ledger.errors`.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from django.db import Error, connection
+
+from madang.ledger.errors import Busy, refusal
+
+CLOSE_ATTEMPTS = 20
+
+
+class Settled(NamedTuple):
+    """`used` was covered by the hold, `overrun` was not. `entry` is the settlement, or the overrun where the hold had
+    been freed before (and the end of the hold where nothing was used either)."""
+
+    entry: int
+    used: int
+    overrun: int
+
+
+def _call(function: str, **arguments: Any) -> Any:
+    """What the function answers, in one round trip: a savepoint, the call and its release travel together."""
+    # Without the cast a number too large for the ledger would look for a function that takes larger ones.
+    named = ", ".join(f"p_{name} => %s{'::bigint' * (type(value) is int)}" for name, value in arguments.items())
+    call = f"SELECT * FROM {function}({named})"  # noqa: S608  both are names from this file
+    with connection.cursor() as cursor:
+        inside = connection.in_atomic_block
+        try:
+            if inside:
+                cursor.execute(f"SAVEPOINT ledger; {call}; RELEASE SAVEPOINT ledger", list(arguments.values()))
+                cursor.nextset()
+            else:
+                cursor.execute(call, list(arguments.values()))
+            row = cursor.fetchone()
+            return row[0] if len(row) == 1 else row
+        except Error as error:
+            if inside and not connection.connection.closed:
+                cursor.execute("ROLLBACK TO SAVEPOINT ledger; RELEASE SAVEPOINT ledger")
+            if answer := refusal(error):
+                raise answer from error
+            raise
+
+
+def commodity(*, code: str, unit: str, resource_class: str = "") -> int:
+    """The id of the commodity `code`, made if it is new. KeyConflict where it exists with another unit or class."""
+    return int(_call("ledger_make_commodity", **locals()))
+
+
+def open_account(*, commodity: int, owner_type: str, owner_id: int, role: str, limited: bool) -> int:
+    """The id of the owner's account in this role, made if it is new."""
+    return int(_call("ledger_open_account", **locals()))
+
+
+def site_account(*, commodity: int, role: str) -> int:
+    """The site's own account: `pool`, `consumed`, `overrun` or `exchange`. Not limited."""
+    return open_account(commodity=commodity, owner_type="site", owner_id=0, role=role, limited=False)
+
+
+def grant(*, pool: int, account: int, amount: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """Give `account` that much. Overspent only where the pool itself is limited."""
+    return int(_call("ledger_grant", **locals()))
+
+
+def hold(
+    *,
+    account: int,
+    sink: int,
+    amount: int,
+    source: str,
+    key: str,
+    until: datetime | None,
+    actor: int | None,
+    reason: str,
+) -> int:
+    """Set aside the worst case of a use, to be booked to `sink`. Overspent where less is available.
+
+    `until` only where the clock alone may end it (a package, a booking, a voucher). Ends what is overdue first.
+    """
+    return int(_call("ledger_hold", **locals()))
+
+
+def settle(
+    *,
+    hold: int,
+    used: int,
+    source: str,
+    key: str,
+    event_at: datetime | None = None,
+    actor: int | None,
+    reason: str,
+) -> Settled:
+    """End a hold with what was used; the rest is back. Use is never refused: what the hold doesn't cover is an overrun,
+    all of it where the hold was freed before. AlreadyResolved where it was settled with another amount."""
+    return Settled(*_call("ledger_settle", **locals()))
+
+
+def release(*, hold: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """End a hold without use. The id of what freed it, also where that was an expiry. AlreadyResolved if settled."""
+    return int(_call("ledger_release", **locals()))
+
+
+def expire(*, hold: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """As release, but NotOverdue before its `until`, by the database's clock."""
+    return int(_call("ledger_expire", **locals()))
+
+
+def charge(
+    *,
+    account: int,
+    sink: int,
+    amount: int,
+    source: str,
+    key: str,
+    event_at: datetime | None = None,
+    actor: int | None,
+    reason: str,
+) -> int:
+    """Book a use at once, without a hold (a voucher, a fixed price). Overspent where less is available."""
+    return int(_call("ledger_charge", **locals()))
+
+
+def overrun(
+    *,
+    account: int,
+    sink: int,
+    amount: int,
+    source: str,
+    key: str,
+    event_at: datetime | None = None,
+    actor: int | None,
+    reason: str,
+) -> int:
+    """Book a use by `account` that nothing covers, against the overrun account of its commodity. Never refused."""
+    return int(_call("ledger_overrun", **locals()))
+
+
+def refund(*, entry: int, amount: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """Give back part or all of a settlement or charge. NotRefundable beyond what it took."""
+    return int(_call("ledger_refund", **locals()))
+
+
+def transfer(*, giver: int, taker: int, amount: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """From one allocation to another of the same commodity. Overspent where the giver has less available."""
+    return int(_call("ledger_transfer", **locals()))
+
+
+def reclaim(*, account: int, pool: int, amount: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """Take unused amounts back into the pool. What is held can't be reclaimed: Overspent."""
+    return int(_call("ledger_reclaim", **locals()))
+
+
+def reverse(*, entry: int, source: str, key: str, actor: int | None, reason: str) -> int:
+    """Undo an entry by its mirror image. Not a hold (release it) nor a reversal: NotReversible. Once: AlreadyReversed.
+    Overspent where what a grant, transfer or refund gave is no longer there."""
+    return int(_call("ledger_reverse", **locals()))
+
+
+def close_month(*, month: date, actor: int | None) -> None:
+    """Close the month of that day, in Seoul, and every one before it. Late use then books into the open month and names
+    the one it adjusts. There is no way back; closing it again changes nothing. MonthNotOver, or Busy under load."""
+    for attempt in range(CLOSE_ATTEMPTS):
+        try:
+            _call("ledger_close_month", month=month, actor=actor)
+            return
+        except Busy:
+            if attempt == CLOSE_ATTEMPTS - 1:
+                raise
+            time.sleep(0.05)

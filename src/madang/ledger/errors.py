@@ -1,0 +1,114 @@
+"""What the ledger answers when it doesn't book, mapped in one place from the names that the database raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+
+from madang.workflow.errors import Missing, Refused, Stale
+
+
+class Overspent(Refused):
+    """The account has less than was asked for. `left` in the smallest `unit`; None where the database didn't say."""
+
+    left: int | None = None
+    unit: str = ""
+
+
+class KeyConflict(Stale):
+    """The key was used before, with another payload."""
+
+
+class AlreadyResolved(Stale):
+    """The hold was ended before, and otherwise."""
+
+
+class NotOverdue(Stale):
+    """Too early to expire this hold, by the database's clock."""
+
+
+class NotRefundable(Refused):
+    """Not a use, or more than is left to give back of it."""
+
+
+class NotReversible(Refused):
+    """A hold, the end of one, a reversal, or an entry that was partly refunded."""
+
+
+class AlreadyReversed(Stale):
+    """Corrected before."""
+
+
+class WrongAccounts(Refused):
+    """Two commodities, roles that the verb doesn't join, or an account without a limit where one is needed."""
+
+
+class WrongAmount(Refused):
+    """Negative, or larger than the ledger can count."""
+
+
+class MonthNotOver(Refused):
+    """A month can be closed when it is over."""
+
+
+class Busy(Stale):
+    """Postings didn't pause long enough to close the month."""
+
+
+def written(amount: int, unit: str) -> str:
+    """An amount for people. What counts it in larger units is named by the setting LEDGER_WRITES_AMOUNTS."""
+    if path := getattr(settings, "LEDGER_WRITES_AMOUNTS", None):
+        return str(import_string(path)(amount, unit))
+    return f"{amount:,} {unit}"
+
+
+def overspent(detail: str | None) -> Overspent:
+    left, _space, unit = (detail or "").partition(" ")
+    if not left.lstrip("-").isdigit():  # the CHECK itself spoke: its detail is the row
+        return Overspent(_("The balance doesn't cover this."))
+    answer = Overspent(
+        _("The balance doesn't cover this: %(left)s left.") % {"left": written(int(left), unit)}, field="amount"
+    )
+    answer.left, answer.unit = int(left), unit
+    return answer
+
+
+def refusal(error: Error) -> Refused | None:
+    """What an error of the database means for people; None where it is no answer of the ledger."""
+    diag: Any = getattr(error.__cause__, "diag", None)
+    name = getattr(diag, "constraint_name", None) or ""
+    match name:
+        case "ledger_never_overspent":
+            return overspent(diag.message_detail)
+        case "ledger_key":
+            return KeyConflict(_("This was already booked, with other figures."))
+        case "ledger_hold_resolved_once":
+            return AlreadyResolved(_("What was held has already been settled or released."))
+        case "ledger_overdue":
+            return NotOverdue(_("This hold isn't overdue yet."))
+        case "ledger_refundable":
+            return NotRefundable(_("No more than what was used can be refunded."), field="amount")
+        case "ledger_reversible":
+            return NotReversible(_("This entry can't be reversed."))
+        case "ledger_reversed_once" | "ledger_entry_reverses_id_key":
+            return AlreadyReversed(_("This entry was already reversed."))
+        case "ledger_one_commodity" | "ledger_account_role" | "ledger_limited" | "ledger_two_accounts":
+            return WrongAccounts(_("These accounts don't belong together."))
+        case "ledger_amount_not_negative" | "ledger_balance_not_negative":
+            return WrongAmount(_("An amount can't be negative."), field="amount")
+        case "ledger_month_over":
+            return MonthNotOver(_("A month can be closed when it is over."), field="month")
+        case "ledger_account" | "ledger_hold" | "ledger_entry":
+            return Missing(_("There is no such account or entry."))
+    match getattr(diag, "sqlstate", None):
+        case "22003":
+            return WrongAmount(_("This amount is too large."), field="amount")
+        case "23503":
+            return Missing(_("There is no such account or entry."))
+        case "55P03":
+            return Busy(_("The ledger is busy. Try again in a moment."))
+    return None

@@ -1,0 +1,138 @@
+-- The steps that the verbs are made of. Nobody but the verbs may call them.
+
+CREATE FUNCTION ledger_month(p_at timestamptz) RETURNS date LANGUAGE sql STABLE
+AS $$ SELECT date_trunc('month', p_at AT TIME ZONE 'Asia/Seoul')::date $$;
+
+-- Refuse because of what is left. The same SQLSTATE and name as the CHECK that stands behind every update; the detail is
+-- "<left> <unit>". An account without a balance row isn't limited, and can't hold or give.
+CREATE FUNCTION ledger_refuse_overspent(p_account bigint) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE v_left bigint; v_unit text;
+BEGIN
+  SELECT b.credited - b.debited - b.held, c.unit INTO v_left, v_unit
+    FROM ledger_balance b JOIN ledger_account a ON a.id = b.account_id JOIN ledger_commodity c ON c.id = a.commodity_id
+   WHERE b.account_id = p_account;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'account % is not limited', p_account USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_limited';
+  END IF;
+  RAISE EXCEPTION 'overspent' USING ERRCODE = '23514', CONSTRAINT = 'ledger_never_overspent', TABLE = 'ledger_balance',
+    DETAIL = format('%s %s', v_left, v_unit);
+END $$;
+
+-- Both accounts exist, have the roles that the verb needs, and count the same commodity. What is used up is never limited:
+-- its account is not updated on the hot path.
+CREATE FUNCTION ledger_check_pair(p_debit bigint, p_debit_roles text[], p_credit bigint, p_credit_roles text[])
+RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE v_debit ledger_account; v_credit ledger_account;
+BEGIN
+  SELECT * INTO v_debit FROM ledger_account WHERE id = p_debit;
+  SELECT * INTO v_credit FROM ledger_account WHERE id = p_credit;
+  IF v_debit.id IS NULL OR v_credit.id IS NULL THEN
+    RAISE EXCEPTION 'no such account' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_account';
+  END IF;
+  IF v_debit.commodity_id <> v_credit.commodity_id THEN
+    RAISE EXCEPTION 'two commodities' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_one_commodity';
+  END IF;
+  IF NOT (v_debit.role = ANY (p_debit_roles) AND v_credit.role = ANY (p_credit_roles))
+     OR (v_credit.limited AND v_credit.role = 'consumed') THEN
+    RAISE EXCEPTION '% to %', v_debit.role, v_credit.role USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_account_role';
+  END IF;
+END $$;
+
+-- Write one entry, or find that it was written before.
+-- (id, true): written now. (id, false): a replay, the same key and payload. (null, false): what it ends or reverses was
+-- ended or reversed under another key; the verb decides what that means. Another payload under the key is a conflict.
+-- The lock is shared by all postings and taken alone by the closing of a month, so that the month read after it stays
+-- open until commit. clock_timestamp(), not now(): now() is the start of the transaction, maybe before the closing.
+CREATE FUNCTION ledger_write(
+  p_kind text, p_debit bigint, p_credit bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz,
+  p_actor bigint, p_reason text, p_until timestamptz DEFAULT NULL, p_hold bigint DEFAULT NULL,
+  p_reverses bigint DEFAULT NULL, p_refunds bigint DEFAULT NULL, p_used_by bigint DEFAULT NULL,
+  OUT o_entry bigint, OUT o_fresh boolean
+) LANGUAGE plpgsql
+AS $$
+DECLARE
+  v_old ledger_entry; v_now timestamptz; v_closed date; v_period date; v_adjusts date;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(119182731994482);  -- the letters of "ledger" as one number
+  v_now := clock_timestamp();
+  SELECT max(month) INTO v_closed FROM ledger_period;
+  v_period := ledger_month(coalesce(p_event_at, v_now));
+  IF v_period <= v_closed THEN
+    v_adjusts := v_period;
+    v_period := greatest(ledger_month(v_now), (v_closed + interval '1 month')::date);
+  END IF;
+  INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, hold_id, reverses_id, refunds_id, used_by_id,
+                            event_at, booked_at, expires_at, period, adjusts_period, actor_id, reason)
+  VALUES (p_source, p_key, p_kind, p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, p_used_by,
+          coalesce(p_event_at, v_now), v_now, p_until, v_period, v_adjusts, p_actor, p_reason)
+  ON CONFLICT DO NOTHING RETURNING id INTO o_entry;
+  o_fresh := FOUND;
+  IF NOT o_fresh THEN
+    SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = p_kind AND rev = 0;
+    IF FOUND AND (v_old.debit_id, v_old.credit_id, v_old.amount, v_old.hold_id, v_old.reverses_id, v_old.refunds_id, v_old.used_by_id)
+       IS DISTINCT FROM (p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, p_used_by) THEN
+      RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
+    END IF;
+    o_entry := v_old.id;
+  END IF;
+END $$;
+
+-- Move an amount between the balances of the two accounts, where they are limited; rows are locked in id order.
+CREATE FUNCTION ledger_move(p_debit bigint, p_credit bigint, p_amount bigint) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF p_credit < p_debit THEN
+    UPDATE ledger_balance SET credited = credited + p_amount, version = version + 1 WHERE account_id = p_credit;
+  END IF;
+  UPDATE ledger_balance SET debited = debited + p_amount, version = version + 1
+   WHERE account_id = p_debit AND credited - debited - held >= p_amount;
+  IF NOT FOUND AND EXISTS (SELECT FROM ledger_account WHERE id = p_debit AND limited) THEN
+    PERFORM ledger_refuse_overspent(p_debit);
+  END IF;
+  IF p_credit > p_debit THEN
+    UPDATE ledger_balance SET credited = credited + p_amount, version = version + 1 WHERE account_id = p_credit;
+  END IF;
+END $$;
+
+-- End a hold without use: the whole of it is available again. Returns null where it had been ended otherwise.
+CREATE FUNCTION ledger_free(
+  p_kind text, p_hold ledger_entry, p_source text, p_key text, p_actor bigint, p_reason text
+) RETURNS bigint LANGUAGE plpgsql
+AS $$
+DECLARE v_entry bigint; v_fresh boolean;
+BEGIN
+  SELECT * INTO v_entry, v_fresh FROM ledger_write(
+    p_kind, p_hold.debit_id, p_hold.credit_id, 0, p_source, p_key, NULL, p_actor, p_reason, p_hold => p_hold.id);
+  IF v_fresh THEN
+    UPDATE ledger_balance SET held = held - p_hold.amount, version = version + 1 WHERE account_id = p_hold.debit_id;
+  END IF;
+  RETURN v_entry;
+END $$;
+
+-- Whoever needs what is available first ends what is overdue on the account: correctness needs no timer.
+CREATE FUNCTION ledger_free_overdue(p_account bigint) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE v_hold ledger_entry; v_now timestamptz := clock_timestamp();
+BEGIN
+  FOR v_hold IN
+    SELECT h.* FROM ledger_entry h
+     WHERE h.debit_id = p_account AND h.kind = 'hold' AND h.expires_at <= v_now
+       AND NOT EXISTS (SELECT FROM ledger_entry e WHERE e.hold_id = h.id)
+     ORDER BY h.id
+  LOOP
+    PERFORM ledger_free('expire', v_hold, 'ledger', 'hold ' || v_hold.id, NULL, 'overdue');
+  END LOOP;
+END $$;
+
+CREATE FUNCTION ledger_the_hold(p_hold bigint) RETURNS ledger_entry LANGUAGE plpgsql
+AS $$
+DECLARE v_hold ledger_entry;
+BEGIN
+  SELECT * INTO v_hold FROM ledger_entry WHERE id = p_hold AND kind = 'hold';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'no such hold' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_hold';
+  END IF;
+  RETURN v_hold;
+END $$;

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from madang.ledger import actions as ledger
+from madang.ledger import errors, queries
+from madang.ledger.queries import Balance
+from madang.ledger.tests.make import books, entry, named
+from madang.workflow.errors import Missing
+from madang.workflow.moment import now
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_a_job_did_not_use_is_back_after_settling():
+    b = books()
+    held = b.hold(60)
+    assert b.balance() == Balance(credited=100, debited=0, held=60)
+    settled = ledger.settle(hold=held, used=25, **named())
+    assert (settled.used, settled.overrun) == (25, 0)
+    assert b.balance() == Balance(credited=100, debited=25, held=0)
+    assert b.balance(b.used).available == 25
+    assert b.balance(b.pool).available == -100
+
+
+def test_use_beyond_the_hold_is_an_overrun_and_never_refused():
+    b = books()
+    held = b.hold(60)
+    settled = ledger.settle(hold=held, used=75, **named())
+    assert (settled.used, settled.overrun) == (60, 15)
+    assert b.balance() == Balance(credited=100, debited=60, held=0)
+    assert queries.overruns([b.mine]) == {b.mine: 15}
+    assert [lost.amount for lost in queries.units_lost() if lost.commodity == b.commodity] == [15]
+    assert [e.kind for e in queries.entries(b.mine)] == ["overrun", "settle", "hold", "grant"]
+
+
+def test_use_after_the_hold_was_freed_is_an_overrun_as_a_whole():
+    b = books()
+    held = b.hold(60)
+    ledger.release(hold=held, **named())
+    use = named()
+    settled = ledger.settle(hold=held, used=30, **use)
+    assert (settled.used, settled.overrun) == (0, 30)
+    assert ledger.settle(hold=held, used=30, **use) == settled
+    assert b.balance() == Balance(credited=100, debited=0, held=0)
+    assert queries.overruns([b.mine]) == {b.mine: 30}
+
+
+def test_a_reversed_overrun_is_no_longer_lost():
+    b = books()
+    lost = ledger.overrun(account=b.mine, sink=b.used, amount=9, **named())
+    ledger.reverse(entry=lost, **named())
+    assert queries.overruns([b.mine]) == {b.mine: 0}
+
+
+def test_more_than_is_left_is_refused_and_says_what_is_left():
+    b = books()
+    b.hold(60)
+    with pytest.raises(errors.Overspent) as refused:
+        b.hold(41)
+    assert (refused.value.left, refused.value.unit) == (40, "krw")
+    assert "40" in str(refused.value)
+    b.hold(40)
+    assert b.balance().available == 0
+
+
+def test_what_is_held_can_not_be_charged_transferred_or_reclaimed():
+    b = books()
+    b.hold(60)
+    with pytest.raises(errors.Overspent):
+        b.charge(41)
+    with pytest.raises(errors.Overspent):
+        ledger.transfer(giver=b.mine, taker=b.account(), amount=41, **named())
+    with pytest.raises(errors.Overspent):
+        ledger.reclaim(account=b.mine, pool=b.pool, amount=41, **named())
+    assert b.balance() == Balance(credited=100, debited=0, held=60)
+
+
+def test_a_refusal_does_not_spoil_the_transaction_of_the_caller():
+    b = books()
+    with transaction.atomic():
+        b.charge(10)
+        with pytest.raises(errors.Overspent):
+            b.charge(91)
+        b.charge(90)
+    assert b.balance() == Balance(credited=100, debited=100, held=0)
+
+
+def test_every_verb_is_one_round_trip(django_assert_num_queries):
+    b = books()
+    with django_assert_num_queries(1), transaction.atomic(durable=False, savepoint=False):
+        b.hold(1)
+
+
+def test_the_same_key_gives_the_same_answer_and_counts_once():
+    b = books()
+    same = named()
+    first = ledger.charge(account=b.mine, sink=b.used, amount=30, **same)
+    assert ledger.charge(account=b.mine, sink=b.used, amount=30, **same) == first
+    assert b.balance().debited == 30
+    held = b.hold(20)
+    use = named()
+    settled = ledger.settle(hold=held, used=29, **use)
+    assert ledger.settle(hold=held, used=29, **use) == settled
+    assert b.balance() == Balance(credited=100, debited=50, held=0)
+    assert queries.overruns([b.mine]) == {b.mine: 9}
+
+
+def test_the_same_key_with_another_payload_is_a_conflict():
+    b = books()
+    same = named()
+    ledger.charge(account=b.mine, sink=b.used, amount=30, **same)
+    with pytest.raises(errors.KeyConflict):
+        ledger.charge(account=b.mine, sink=b.used, amount=31, **same)
+    held, use = b.hold(20), named()
+    ledger.settle(hold=held, used=29, **use)
+    with pytest.raises(errors.KeyConflict):
+        ledger.settle(hold=held, used=28, **use)
+
+
+def test_a_hold_is_ended_once():
+    b = books()
+    settled, freed = b.hold(20), b.hold(20)
+    ledger.settle(hold=settled, used=5, **named())
+    with pytest.raises(errors.AlreadyResolved):
+        ledger.settle(hold=settled, used=6, **named())
+    with pytest.raises(errors.AlreadyResolved):
+        ledger.release(hold=settled, **named())
+    first = ledger.release(hold=freed, **named())
+    assert ledger.release(hold=freed, **named()) == first
+    assert b.balance() == Balance(credited=100, debited=5, held=0)
+
+
+def test_a_hold_ends_by_the_clock_of_the_database_without_any_timer():
+    b = books()
+    gone = b.hold(100, until=now() - timedelta(seconds=1))
+    assert b.balance().available == 100
+    b.hold(70)
+    assert b.balance() == Balance(credited=100, debited=0, held=70)
+    assert gone not in {hold.pk for hold in queries.open_holds()}
+
+
+def test_a_hold_is_not_expired_early():
+    b = books()
+    later, never = b.hold(10, until=now() + timedelta(hours=1)), b.hold(10)
+    for held in (later, never):
+        with pytest.raises(errors.NotOverdue):
+            ledger.expire(hold=held, **named())
+    assert [hold.pk for hold in queries.open_holds(source="test")] == [later, never]
+    due = b.hold(10, until=now())
+    ledger.expire(hold=due, **named())
+    assert [hold.pk for hold in queries.open_holds(source="test")] == [later, never]
+
+
+def test_refunds_give_back_no_more_than_was_used():
+    b = books()
+    used = b.charge(30)
+    first = ledger.refund(entry=used, amount=20, **named())
+    with pytest.raises(errors.NotRefundable):
+        ledger.refund(entry=used, amount=11, **named())
+    with pytest.raises(errors.NotReversible):
+        ledger.reverse(entry=used, **named())
+    ledger.reverse(entry=first, **named())
+    ledger.refund(entry=used, amount=30, **named())
+    assert b.balance().available == 100
+    with pytest.raises(errors.NotRefundable):
+        ledger.refund(entry=b.grant(5), amount=1, **named())
+
+
+def test_an_entry_is_reversed_once_and_a_hold_or_a_reversal_never():
+    b = books()
+    used = b.charge(30)
+    reversal = ledger.reverse(entry=used, **named())
+    assert b.balance().available == 100
+    with pytest.raises(errors.AlreadyReversed):
+        ledger.reverse(entry=used, **named())
+    for wrong in (reversal, b.hold(1)):
+        with pytest.raises(errors.NotReversible):
+            ledger.reverse(entry=wrong, **named())
+
+
+def test_a_grant_that_was_used_can_not_be_reversed():
+    b = books(granted=0)
+    given = b.grant(50)
+    b.charge(1)
+    with pytest.raises(errors.Overspent):
+        ledger.reverse(entry=given, **named())
+    assert b.balance() == Balance(credited=50, debited=1, held=0)
+
+
+def test_a_transfer_moves_both_balances_and_stays_within_a_commodity():
+    b = books()
+    other = b.account()
+    ledger.transfer(giver=b.mine, taker=other, amount=40, **named())
+    assert (b.balance().available, b.balance(other).available) == (60, 40)
+    with pytest.raises(errors.WrongAccounts):
+        ledger.transfer(giver=b.mine, taker=books().mine, amount=1, **named())
+
+
+def test_reclaimed_amounts_are_in_the_pool_again():
+    b = books()
+    ledger.reclaim(account=b.mine, pool=b.pool, amount=30, **named())
+    assert (b.balance().available, b.balance(b.pool).available) == (70, -70)
+
+
+def test_a_limited_pool_can_not_give_more_than_it_has():
+    b = books(granted=0)
+    purse = ledger.open_account(commodity=b.commodity, owner_type="call", owner_id=1, role="pool", limited=True)
+    with pytest.raises(errors.Overspent):
+        b.grant(1, pool=purse)
+
+
+@pytest.mark.parametrize(
+    ("amount", "error"), [(-1, errors.WrongAmount), (2**63, errors.WrongAmount), (2**63 - 1, errors.Overspent)]
+)
+def test_amounts_that_no_ledger_can_book_are_refused(amount, error):
+    b = books()
+    with pytest.raises(error):
+        b.hold(amount)
+    with pytest.raises(error):
+        b.charge(amount)
+    with pytest.raises(errors.WrongAmount):
+        b.grant(2**63 - 1)
+    assert b.balance() == Balance(credited=100, debited=0, held=0)
+
+
+def test_verbs_join_only_the_accounts_that_they_are_for():
+    b = books()
+    with pytest.raises(errors.WrongAccounts):
+        ledger.grant(pool=b.used, account=b.mine, amount=1, **named())
+    with pytest.raises(errors.WrongAccounts):
+        b.hold(1, account=b.pool)
+    with pytest.raises(Missing):
+        b.hold(1, account=2**62)
+    with pytest.raises(Missing):
+        ledger.settle(hold=2**62, used=1, **named())
+
+
+def test_commodities_and_accounts_are_made_once():
+    b = books()
+    assert ledger.site_account(commodity=b.commodity, role="pool") == b.pool
+    with pytest.raises(errors.KeyConflict):
+        ledger.open_account(commodity=b.commodity, owner_type="site", owner_id=0, role="pool", limited=True)
+    first = ledger.commodity(code="h100", unit="gpu_second", resource_class="h100")
+    assert ledger.commodity(code="h100", unit="gpu_second", resource_class="h100") == first
+    with pytest.raises(errors.KeyConflict):
+        ledger.commodity(code="h100", unit="minute", resource_class="h100")
+    with pytest.raises(Missing):
+        ledger.site_account(commodity=2**62, role="pool")
+
+
+def test_entries_come_in_pages_newest_first():
+    b = books()
+    ids = [b.charge(1) for _ in range(5)]
+    page = queries.entries(b.mine, limit=3)
+    assert [e.pk for e in page] == ids[:1:-1]
+    assert [e.pk for e in queries.entries(b.mine, before=page[-1].pk, limit=2)] == ids[1::-1]
+    assert [e.effect_on(b.mine) for e in page] == [-1, -1, -1]
+    assert page[0].effect_on(b.used) == 1
+
+
+def test_the_check_names_a_figure_that_its_entries_do_not_add_up_to():
+    b = books()
+    b.hold(10)
+    assert queries.check() == []
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_balance SET credited = credited + 1 WHERE account_id = %s", [b.mine])
+    assert queries.check() == [queries.Difference(account=b.mine, figure="credited", stored=101, counted=100)]
+
+
+def test_legs_sum_to_zero():
+    b = books()
+    ledger.settle(hold=b.hold(10), used=12, **named())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(amount), count(*) FROM ledger_leg")
+        assert cursor.fetchone() == (0, 6)
+
+
+def test_an_amount_is_written_as_people_read_it(settings):
+    settings.LEDGER_WRITES_AMOUNTS = f"{__name__}.in_thousands"
+    b = books(granted=7000)
+    with pytest.raises(errors.Overspent, match="7 thousand krw"):
+        b.hold(7001)
+
+
+def in_thousands(amount: int, unit: str) -> str:
+    return f"{amount // 1000} thousand {unit}"
+
+
+def test_an_entry_says_when_it_happened_and_who_booked_it():
+    b = books()
+    at = now() - timedelta(minutes=3)
+    e = entry(b.charge(5, event_at=at, actor=12))
+    assert (e.event_at, e.actor_id, e.amount, e.debit_id, e.credit_id) == (at, 12, 5, b.mine, b.used)
+    assert e.booked_at > at
