@@ -101,12 +101,12 @@ class Organization(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return said(self, "name")
-
-    def __str__(self) -> str:
-        return self.name
 
     @property
     def business_number_written(self) -> str:
@@ -184,7 +184,9 @@ class RoleGrant(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["person", "role", "scope", "scope_id"], condition=models.Q(until=None), name="one_role_at_a_time"
+                fields=["person", "role", "scope", "scope_id"],
+                condition=models.Q(until=None),
+                name="one_role_at_a_time",
             ),
             models.CheckConstraint(name="role_known", condition=models.Q(role__in=Role.values)),
             models.CheckConstraint(

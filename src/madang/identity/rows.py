@@ -1,0 +1,56 @@
+"""Writing a row: every verb checks what it was given against the model, whoever called it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+from django.utils.translation import gettext as _
+
+from madang.web.forms import unusable
+from madang.workflow.errors import Refused, Stale
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def write(row: Row, **facts: Any) -> Row:
+    """Put `facts` on the row and save it, once the model and its constraints agree. Raises Refused with the fields."""
+    for name, value in facts.items():
+        if isinstance(value, str):
+            lines = isinstance(row._meta.get_field(name), models.TextField)
+            if sign := unusable(value, lines=lines):
+                raise Refused(_("This holds a sign that can't be used here (%(sign)s).") % {"sign": sign}, field=name)
+        setattr(row, name, value)
+    try:
+        row.full_clean(exclude=[field.name for field in row._meta.concrete_fields if _may_be_empty(row, field)])
+    except ValidationError as error:
+        raise refused(error) from None
+    try:
+        with transaction.atomic():
+            if row._state.adding:
+                row.save()
+            else:
+                row.save(update_fields=list(facts))
+    except IntegrityError:
+        raise Stale(_("Somebody was faster. Load the page again.")) from None
+    return row
+
+
+def lock(row: models.Model) -> None:
+    """Take the row FOR UPDATE and read it again. Call it inside a transaction."""
+    row.refresh_from_db(from_queryset=type(row)._base_manager.select_for_update(of=("self",)))
+
+
+def refused(error: ValidationError) -> Refused:
+    """What the model says of each field, as the answer of a verb."""
+    errors = {field: " ".join(messages) for field, messages in error.message_dict.items()}
+    general = errors.pop("__all__", "")
+    return Refused(general or next(iter(errors.values())), errors=errors)
+
+
+def _may_be_empty(row: models.Model, field: Any) -> bool:
+    """Columns that the database fills by itself, or that stay empty until a later verb: nothing to check."""
+    if row._state.adding and field.has_db_default():
+        return True
+    return bool(field.null and not field.blank and getattr(row, field.attname) is None)
