@@ -45,8 +45,11 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     )
     if known:
         made.account = [
-            Entry(_("E-mail addresses"), reverse("account_email")),
-            Entry(_("Password"), reverse("account_change_password")),
-            Entry(_("Two-step verification"), reverse("mfa_index")),
+            Entry(label, href, current=request.path.startswith(href))
+            for label, href in (
+                (_("E-mail addresses"), reverse("account_email")),
+                (_("Password"), reverse("account_change_password")),
+                (_("Two-step verification"), reverse("mfa_index")),
+            )
         ]
     return {"shell": made}

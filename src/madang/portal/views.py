@@ -11,8 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timezone import now
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
 from madang.portal.context import CONTRAST_COOKIE
@@ -38,33 +37,33 @@ def contrast(request: HttpRequest) -> HttpResponse:
 class Sample(Form):
     """One field of each kind, for the page that shows the components."""
 
-    name = TextField(label=gettext_lazy("Name of the project"), max_length=60)
+    name = TextField(label=pgettext_lazy("sample", "Name of the project"), max_length=60)
     plan = TextField(
-        label=gettext_lazy("Project plan"),
+        label=pgettext_lazy("sample", "Project plan"),
         lines=True,
         required=False,
         max_length=2000,
-        help_text=gettext_lazy("What will you build, and what do you need the GPUs for?"),
+        help_text=pgettext_lazy("sample", "What will you build, and what do you need the GPUs for?"),
     )
-    amount = WholeNumber(label=gettext_lazy("GPU-hours"), max_value=10_000)
-    begin = Day(label=gettext_lazy("First day"), required=False)
-    deadline = Instant(label=gettext_lazy("Deadline"), required=False)
+    amount = WholeNumber(label=pgettext_lazy("sample", "GPU-hours"), max_value=10_000)
+    begin = Day(label=pgettext_lazy("sample", "First day"), required=False)
+    deadline = Instant(label=pgettext_lazy("sample", "Deadline"), required=False)
     kind = forms.ChoiceField(
-        label=gettext_lazy("Kind"), choices=[("gpu", "H100"), ("storage", "Object storage")], required=False
+        label=pgettext_lazy("sample", "Kind"), choices=[("gpu", "H100"), ("storage", "Object storage")], required=False
     )
     mode = forms.ChoiceField(
-        label=gettext_lazy("How will you use it?"),
-        choices=[("self", gettext_lazy("We run it ourselves")), ("help", gettext_lazy("We need help"))],
+        label=pgettext_lazy("sample", "How will you use it?"),
+        choices=[("self", pgettext_lazy("sample", "We run it ourselves")), ("help", pgettext_lazy("sample", "We need help"))],
         widget=forms.RadioSelect,
     )
     fields = forms.MultipleChoiceField(
-        label=gettext_lazy("Fields"),
-        choices=[("car", gettext_lazy("Mobility")), ("energy", gettext_lazy("Energy")), ("care", gettext_lazy("Care"))],
+        label=pgettext_lazy("sample", "Fields"),
+        choices=[("car", pgettext_lazy("sample", "Mobility")), ("energy", pgettext_lazy("sample", "Energy")), ("care", pgettext_lazy("sample", "Care"))],
         widget=forms.CheckboxSelectMultiple,
         required=False,
     )
-    evidence = Upload(label=gettext_lazy("Evidence"), required=False)
-    agreed = forms.BooleanField(label=gettext_lazy("I agree to the use of personal data."))
+    evidence = Upload(label=pgettext_lazy("sample", "Evidence"), required=False)
+    agreed = forms.BooleanField(label=pgettext_lazy("sample", "I agree to the use of personal data."))
 
 
 @require_http_methods(["GET", "POST"])
@@ -74,12 +73,12 @@ def components(request: HttpRequest) -> HttpResponse:
         raise Http404
     form = Sample(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        messages.success(request, _("Saved."))
+        messages.success(request, pgettext("sample", "Saved."))
     steps = [
-        {"label": _("Draft"), "state": "done"},
-        {"label": _("Submitted"), "state": "done", "hint": "2025-06-20"},
-        {"label": _("Review"), "state": "current"},
-        {"label": _("Decision"), "state": "todo"},
+        {"label": pgettext("sample", "Draft"), "state": "done"},
+        {"label": pgettext("sample", "Submitted"), "state": "done", "hint": "2025-06-20"},
+        {"label": pgettext("sample", "Review"), "state": "current"},
+        {"label": pgettext("sample", "Decision"), "state": "todo"},
     ]
     context: dict[str, Any] = {"form": form, "steps": steps, "now": now(), "option": chart_sample()}
     return render(request, "portal/components.html", context, status=422 if form.errors else 200)
