@@ -62,6 +62,9 @@ class Place(models.Model):
     note_ko = models.CharField(max_length=300, blank=True)
     note_en = models.CharField(max_length=300, blank=True)
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return said(self, "name")
@@ -69,9 +72,6 @@ class Place(models.Model):
     @property
     def note(self) -> str:
         return said(self, "note")
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class ResourceState(models.TextChoices):
@@ -121,6 +121,9 @@ class Resource(models.Model):
         ]
         indexes = [models.Index(fields=["kind", "sector", "id"], name="resource_by_kind")]
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return said(self, "name")
@@ -132,9 +135,6 @@ class Resource(models.Model):
     @property
     def unit(self) -> str:
         return UNIT[Kind(self.kind)]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @tracked()
@@ -179,5 +179,3 @@ class Rate(models.Model):
     def price_of(self, amount: int) -> int:
         """The list price of `amount` smallest units in KRW, rounded up to a whole won."""
         return -(-amount * self.price_krw // self.per_amount)
-
-

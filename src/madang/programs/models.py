@@ -19,6 +19,9 @@ class Program(models.Model):
     about_en = models.TextField(_("description (English)"), max_length=4000, blank=True)
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="parts")
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return said(self, "name")
@@ -26,9 +29,6 @@ class Program(models.Model):
     @property
     def about(self) -> str:
         return said(self, "about")
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @tracked()
@@ -65,8 +65,8 @@ class Condition(models.TextChoices):
 
 @tracked()
 class ReferenceFigure(models.Model):
-    """A figure about the site that somebody published. Two sources that disagree are two rows of one `key`, and both are
-    shown. It never mixes with what the site itself measured."""
+    """A figure about the site that somebody published. Two sources that disagree are two rows of one `key`, and both
+    are shown. It never mixes with what the site itself measured."""
 
     key = models.SlugField(max_length=80)
     label_ko = models.CharField(max_length=200)
