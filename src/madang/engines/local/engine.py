@@ -1,0 +1,303 @@
+"""The local engine as its callers see it: a queue in PostgreSQL and the folders of the runs on this machine's disk.
+
+Nothing here starts a process; the dispatcher does. Everything here may be called from any number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from madang.engines.base import (
+    Conflict,
+    Cursor,
+    Diff,
+    Health,
+    JobSpec,
+    Limits,
+    LiveRun,
+    Outcome,
+    Page,
+    Receipt,
+    Rejected,
+    RunKey,
+    SlotCount,
+    Snapshot,
+    State,
+    Unavailable,
+    UsageRow,
+    Warn,
+)
+from madang.engines.local.folders import RunFolders
+from madang.engines.local.sandbox import Sandbox
+from madang.engines.local.slots import Connect
+
+PAGE = 500
+STALE_S = 30.0  # a dispatcher that has not looked for so long is not there
+
+# A run ends once: outcome, order and free slots in one transaction. The lock makes the order of ended_seq the order
+# of commits, so that a reader of `usage` who has seen n never finds a later n - 1.
+LOCK_ENDS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang engine ends ' || %s, 0))"
+LOCK_JOB: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang engine job ' || %s, 0))"
+NEXT_END: Final = "(SELECT coalesce(max(ended_seq), 0) FROM engine_run WHERE machine = %(here)s)"
+END: Final = f"""
+WITH ended AS (
+  UPDATE engine_run SET state = 'ended', outcome = %(outcome)s, exit_code = %(exit_code)s, reason = %(reason)s,
+    started_at = %(started)s, ended_at = coalesce(%(ended)s, now()), ended_seq = 1 + {NEXT_END},
+    peak_memory_mb = %(peak)s, log_truncated = %(truncated)s
+  WHERE run = %(run)s AND state <> 'ended' RETURNING run
+)
+UPDATE engine_slot SET run = NULL WHERE run IN (SELECT run FROM ended)
+"""  # noqa: S608
+CANCEL_QUEUED: Final = f"""
+UPDATE engine_run r SET state = 'ended', outcome = 'cancelled', reason = 'cancelled before it started',
+  cancel_at = now(), ended_at = now(), ended_seq = n.row + {NEXT_END}
+FROM (SELECT run, row_number() OVER (ORDER BY task) AS row FROM (
+  SELECT run, task FROM engine_run WHERE machine = %(here)s AND job = %(job)s AND state = 'queued'
+    AND (%(task)s::int IS NULL OR task = %(task)s) ORDER BY task FOR UPDATE) locked) n
+WHERE r.run = n.run
+"""  # noqa: S608
+CANCEL_LIVE: Final = """
+UPDATE engine_run SET cancel_at = now()
+WHERE machine = %(here)s AND job = %(job)s AND state IN ('starting', 'running') AND cancel_at IS NULL
+  AND (%(task)s::int IS NULL OR task = %(task)s)
+"""
+ALIVE: Final = """
+SELECT r.*, b.open IS FALSE AS closed,
+  r.parallel > 0 AND r.parallel <= count(*) FILTER (WHERE r.state <> 'queued') OVER (PARTITION BY r.job, r.attempt)
+    AS full,
+  row_number() OVER (PARTITION BY r.gpu_type, r.state = 'queued', b.open IS FALSE
+                     ORDER BY r.priority DESC, r.submitted_at, r.job, r.task) = 1 AS head
+FROM engine_run r LEFT JOIN engine_budget b USING (machine, budget)
+WHERE r.machine = %s AND r.state <> 'ended'
+ORDER BY r.priority DESC, r.submitted_at, r.job, r.task
+"""
+USAGE: Final = """
+SELECT r.*, j.account FROM engine_run r JOIN engine_job j USING (job, attempt)
+WHERE r.machine = %s AND r.ended_seq > %s ORDER BY r.ended_seq LIMIT %s
+"""
+
+
+def schema() -> str:
+    """The SQL that makes the engine's tables."""
+    return (Path(__file__).parent / "schema.sql").read_text()
+
+
+@contextmanager
+def answering(connect: Connect) -> Iterator[psycopg.Connection[Any]]:
+    """A connection; a database that doesn't answer is an engine that doesn't."""
+    try:
+        with connect() as conn:
+            yield conn
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Unavailable("no_database", f"the queue's database does not answer: {error}") from error
+
+
+def digest(spec: JobSpec) -> str:
+    """The same for two specs exactly when they ask for the same."""
+    said = described(spec)
+    said["files"] = [
+        [f.path, hashlib.sha256(f.content).hexdigest() if f.content is not None else None, str(f.source)]
+        for f in sorted(spec.files, key=lambda f: f.path)
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def described(spec: JobSpec) -> dict[str, Any]:
+    """The spec as JSON, without its files."""
+    said = {**asdict(spec), "job": str(spec.job), "environment": dict(spec.environment), "argv": list(spec.argv)}
+    del said["files"]
+    return said
+
+
+class LocalEngine(RunFolders):
+    """`runs` is the folder that the dispatcher of `machine` keeps the runs in."""
+
+    def __init__(self, connect: Connect, runs: Path, machine: str, *, sandbox: Sandbox | None = None) -> None:
+        super().__init__(runs)
+        self.connect, self.machine = connect, machine
+        self.sandbox = sandbox or Sandbox()
+
+    def submit(self, spec: JobSpec, attempt: int = 1) -> Receipt:
+        """Queue every task of the job, or find that it was queued before."""
+        spec.check()
+        if not 1 <= attempt <= 1000:
+            raise Rejected("out_of_range", "attempt: from 1 to 1000")
+        if spec.nodes != 1:
+            raise Rejected("one_node", "nodes: this engine has one machine", "nodes")
+        if not spec.trusted and self.sandbox.probe:
+            raise Rejected(
+                "no_sandbox", f"this machine runs only its operator's own jobs: {self.sandbox.probe}", "trusted"
+            )
+        mark = digest(spec)
+        with answering(self.connect) as conn, conn.transaction(), conn.cursor(row_factory=dict_row) as cur:
+            cur.execute(LOCK_JOB, [str(spec.job)])
+            cur.execute("SELECT * FROM engine_job WHERE (job, attempt) = (%s, %s)", [spec.job, attempt])
+            row = cur.fetchone()
+            if row and (row["digest"], row["machine"]) != (mark, self.machine):
+                raise Conflict("other_content", "this job was submitted before with other content")
+            if not row:
+                row = self._insert(cur, spec, attempt, mark)
+        return Receipt(spec.job, attempt, f"{self.machine}:{spec.job}.{attempt}", spec.tasks, row["submitted_at"])
+
+    def _insert(self, cur: psycopg.Cursor[dict[str, Any]], spec: JobSpec, attempt: int, mark: str) -> dict[str, Any]:
+        cur.execute("SELECT 1 FROM engine_run WHERE job = %s AND state <> 'ended' LIMIT 1", [spec.job])
+        if cur.fetchone():
+            raise Conflict("still_alive", "an attempt of this job has not ended")
+        cur.execute(
+            "SELECT count(*) AS slots FROM engine_slot WHERE (machine, gpu_type) = (%s, %s)",
+            [self.machine, spec.gpu_type],
+        )
+        slots = (cur.fetchone() or {})["slots"]
+        if slots < spec.gpus_per_node:
+            raise Rejected(
+                "too_many_gpus",
+                f"gpus_per_node: this machine has {slots} slots of type {spec.gpu_type}",
+                "gpus_per_node",
+            )
+        cur.execute(
+            """INSERT INTO engine_job (job, attempt, machine, digest, account, budget, spec)
+               VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb) RETURNING submitted_at""",
+            [spec.job, attempt, self.machine, mark, spec.account, spec.budget, json.dumps(described(spec))],
+        )
+        row = cur.fetchone() or {}
+        cur.executemany(
+            "INSERT INTO engine_file (job, attempt, path, content, source) VALUES (%s, %s, %s, %s, %s)",
+            [(spec.job, attempt, f.path, f.content, str(f.source) if f.source else None) for f in spec.files],
+        )
+        cur.execute(
+            """INSERT INTO engine_run (job, attempt, task, machine, budget, gpu_type, gpus, parallel, limit_s, priority)
+               SELECT %s, %s, task, %s, %s, %s, %s, %s, %s, %s FROM generate_series(0, %s - 1) task""",
+            [
+                *(spec.job, attempt, self.machine, spec.budget, spec.gpu_type, spec.gpus_per_node),
+                *(spec.parallel, spec.limit_s, spec.priority, spec.tasks),
+            ],
+        )
+        return row
+
+    def poll(self) -> Snapshot:
+        """Everything queued, starting or running on this machine, heads of the queue first."""
+        with answering(self.connect) as conn, conn.cursor(row_factory=dict_row) as cur:
+            rows = cur.execute(ALIVE, [self.machine]).fetchall()
+            lag, now = self._lag(conn)
+        return Snapshot(at=now, complete=True, runs=tuple(_live(row) for row in rows), lag_s=lag)
+
+    def _lag(self, conn: psycopg.Connection[Any]) -> tuple[float | None, datetime]:
+        row = conn.execute(
+            """SELECT extract(epoch FROM clock_timestamp() - (SELECT beat_at FROM engine_machine WHERE machine = %s))
+               ::float8, clock_timestamp()""",
+            [self.machine],
+        ).fetchone()
+        assert row
+        return row[0], row[1]
+
+    def cancel(self, job: UUID, task: int | None = None) -> None:
+        """Waiting runs end now; for running ones the dispatcher is told."""
+        values = {"here": self.machine, "job": job, "task": task}
+        with answering(self.connect) as conn, conn.transaction():
+            conn.execute(LOCK_ENDS, [self.machine])
+            conn.execute(CANCEL_QUEUED, values)
+            conn.execute(CANCEL_LIVE, values)
+
+    def usage(self, since: Cursor, size: int = PAGE) -> Page[UsageRow]:
+        """The runs that ended after `since`, in the order in which they were found to have ended."""
+        if since and not (since.isascii() and since.isdigit() and len(since) < 19):
+            raise Rejected("bad_cursor", "not a cursor of this engine")
+        with answering(self.connect) as conn, conn.cursor(row_factory=dict_row) as cur:
+            rows = cur.execute(USAGE, [self.machine, int(since or 0), size + 1]).fetchall()
+        more, rows = len(rows) > size, rows[:size]
+        return Page(tuple(_usage(row) for row in rows), Cursor(str(rows[-1]["ended_seq"])) if rows else since, more)
+
+    def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff:
+        """Which budgets may start runs. Seconds and members are not this engine's to limit; others are open."""
+        target = {limit.budget: (limit.account, limit.open) for limit in wanted}
+        with answering(self.connect) as conn, conn.transaction():
+            rows = conn.execute("SELECT budget, account, open FROM engine_budget WHERE machine = %s", [self.machine])
+            found = {row[0]: (row[1], row[2]) for row in rows}
+            diff = Diff(
+                missing=tuple(sorted(target.keys() - found.keys())),
+                changed=tuple(sorted(b for b in target.keys() & found.keys() if found[b] != target[b])),
+                extra=tuple(sorted(found.keys() - target.keys())),
+                applied=apply,
+            )
+            if apply:
+                gone = [self.machine, list(diff.extra)]
+                conn.execute("DELETE FROM engine_budget WHERE machine = %s AND budget = ANY(%s)", gone)
+                conn.cursor().executemany(
+                    """INSERT INTO engine_budget (machine, budget, account, open) VALUES (%s, %s, %s, %s)
+                       ON CONFLICT (machine, budget) DO UPDATE SET account = EXCLUDED.account, open = EXCLUDED.open""",
+                    [(self.machine, budget, *target[budget]) for budget in (*diff.missing, *diff.changed)],
+                )
+        return diff
+
+    def health(self) -> Health:
+        with answering(self.connect) as conn, conn.cursor(row_factory=dict_row) as cur:
+            slots = cur.execute(
+                """SELECT gpu_type, count(*) AS slots, count(run) AS busy, bool_or(declared) AS declared,
+                     (SELECT count(*) FROM engine_run r
+                      WHERE (r.machine, r.gpu_type, r.state) = (%s, s.gpu_type, 'queued')) AS queued
+                   FROM engine_slot s WHERE machine = %s GROUP BY gpu_type ORDER BY gpu_type""",
+                [self.machine, self.machine],
+            ).fetchall()
+            machine = cur.execute("SELECT * FROM engine_machine WHERE machine = %s", [self.machine]).fetchone()
+            lag, _ = self._lag(conn)
+        warnings = []
+        if lag is None or lag > STALE_S:
+            since = "has never run" if lag is None else f"has not looked for {int(lag)} s"
+            warnings.append(Warn("no_dispatcher", f"the dispatcher of {self.machine} {since}: nothing starts"))
+        if machine and not machine["sandbox"]:
+            warnings.append(Warn("no_sandbox", f"only the operator's own jobs run: {machine['sandbox_reason']}"))
+        if machine and machine["root"]:
+            warnings.append(Warn("root", "the dispatcher runs as root: run it as an ordinary user"))
+        if machine and machine["memory_limit"] != "systemd":
+            warnings.append(Warn("memory_watch", "no cgroup for a job's memory: it is looked at every half second"))
+        if any(slot["declared"] for slot in slots):
+            warnings.append(Warn("declared", "some slots are only declared: runs on them see no GPU"))
+        if not slots:
+            warnings.append(Warn("no_slots", f"{self.machine} has no slots"))
+        counts = tuple(SlotCount(s["gpu_type"], s["slots"], s["busy"], s["declared"], s["queued"]) for s in slots)
+        return Health(True, lag, counts, bool(machine and machine["sandbox"]), tuple(warnings))
+
+
+SHARED = ("budget", "gpu_type", "gpus", "submitted_at", "started_at", "machine", "declared")
+LIVE = (*SHARED, "limit_s")
+ENDED = (*SHARED, "account", "ended_at", "exit_code", "reason", "peak_memory_mb", "log_truncated")
+
+
+def _live(row: dict[str, Any]) -> LiveRun:
+    reason = ""
+    if row["state"] == "queued":
+        reason = "BudgetClosed" if row["closed"] else "ArrayLimit" if row["full"] else "Priority"
+        reason = "Resources" if row["head"] and reason == "Priority" else reason
+    return LiveRun(
+        key=RunKey(row["job"], row["task"], row["attempt"]),
+        state=State(row["state"]),
+        reason=reason,
+        slots=tuple(row["slots"]),
+        cancelling=row["cancel_at"] is not None,
+        **{name: row[name] for name in LIVE},
+    )
+
+
+def _usage(row: dict[str, Any]) -> UsageRow:
+    started: datetime | None = row["started_at"]
+    seconds = 0
+    if started:
+        micro = max(0, round((row["ended_at"] - started).total_seconds() * 1_000_000))
+        seconds = min(-(-micro // 1_000_000), row["limit_s"])
+    return UsageRow(
+        key=RunKey(row["job"], row["task"], row["attempt"]),
+        outcome=Outcome(row["outcome"]),
+        gpu_seconds=seconds * row["gpus"],
+        **{name: row[name] for name in ENDED},
+    )

@@ -1,0 +1,122 @@
+"""Fifteen ways out of a job, each tried on something that is really there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from madang.engines.base import Missing, RunKey
+from madang.engines.tests.conftest import SHARED_SANDBOX
+
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.skipif(bool(SHARED_SANDBOX.probe), reason=SHARED_SANDBOX.probe),
+]
+PYTHON = "#!/opt/python/bin/python\nimport os, socket, sys, ctypes\n"
+
+
+@pytest.fixture
+def targets(tmp_path):
+    """What a job would like to have, with the name of each."""
+    secret = tmp_path / "settings.env"
+    secret.write_text("SECRET\n")
+    server = socket.create_server(("127.0.0.1", 0))
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind("\0madang-test-" + tmp_path.name)
+    unix.listen()
+    url = os.environ["DATABASE_OWNER_URL"]
+    folder = parse_qs(urlsplit(url).query).get("host", [""])[0] or "/var/run/postgresql"
+    yield {
+        "secret": str(secret),
+        "port": server.getsockname()[1],
+        "abstract": "\0madang-test-" + tmp_path.name,
+        "postgres": f"{folder}/.s.PGSQL.{urlsplit(url).port or 5432}",
+        "pid": os.getpid(),
+        "home": str(Path.home()),
+        "repository": str(Path(__file__).parents[4]),
+    }
+    server.close()
+    unix.close()
+
+
+READS = {
+    "the site's settings": "print(open({secret!r}).read())",
+    "the password file": "print(open('/etc/shadow').read())",
+    "the users of the machine": "assert len(open('/etc/passwd').readlines()) > 2",
+    "the home": "assert set(os.listdir({home!r})) - {{'.pyenv', '.local'}}",
+    "the code of the site": "assert os.listdir({repository!r} + '/src')",
+    "another run": "assert len(os.listdir('/work/..')) and os.listdir({other!r})",
+    "the database's socket": "socket.socket(socket.AF_UNIX).connect({postgres!r})",
+    "an abstract socket": "socket.socket(socket.AF_UNIX).connect({abstract!r})",
+    "a port of the machine": "socket.create_connection(('127.0.0.1', {port}), 2)",
+    "the network": "assert any(n != 'lo' for _, n in socket.if_nameindex())",
+    "our environment": "print(open('/proc/{pid}/environ').read())",
+    "a disk": "assert [n for n in os.listdir('/dev') if n.startswith(('vd', 'sd', 'nvme', 'mem', 'kmsg'))]",
+    "the site's Python": "open('/opt/python/owned', 'w')",
+    "the system": "open('/usr/bin/owned', 'w')",
+    "the root folder": "open('/owned', 'w')",
+    "its own script": "open('/madang/script', 'a')",
+    "the kernel's settings": "open('/proc/sys/kernel/core_pattern', 'r+')",
+    "a kernel trigger": "open('/proc/sysrq-trigger', 'w')",
+    "a process outside": "os.kill({pid}, 0)",
+    "a device of its own": "os.mknod('/work/disk', 0o60666, os.makedev(254, 0))",
+    "namespaces of its own": "assert ctypes.CDLL(None).unshare(0x10000000) == 0",
+    "a mount": "assert ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None) == 0",
+    "another user": "os.setuid(0)",
+    "the cgroups": "assert os.listdir('/sys/fs/cgroup')",
+    "the memory of the machine": "open('/tmp/x', 'wb').write(bytes(3 << 20) * 100)",
+}
+
+
+@pytest.mark.parametrize("what", READS)
+def test_a_job_cannot_reach(make_rig, targets, what):
+    rig = make_rig()
+    assert Path(targets["postgres"]).exists() or "host" not in os.environ["DATABASE_OWNER_URL"]
+    other = rig.submit("echo SECRET > out")
+    rig.ended(other)
+    line = READS[what].format(**targets, other=str(rig.folder(other)))
+    job = rig.submit(f"{PYTHON}print('tried', flush=True)\n{line}\nprint('REACHED')\n")
+    row = rig.ended(job)
+    log = rig.log(job)
+    assert (row.outcome, row.exit_code) == ("failed", 1), log
+    assert log.startswith(b"tried\nTraceback"), log
+    assert b"REACHED" not in log
+    assert b"SECRET" not in log
+
+
+def test_the_sites_python_and_its_libraries_are_there(make_rig):
+    rig = make_rig()
+    job = rig.submit("#!/usr/bin/env python3\nimport sys, psycopg\nprint(sys.version_info[:2] , psycopg.__version__)\n")
+    assert rig.ended(job).outcome == "completed", rig.log(job)
+    assert rig.log(job).decode().startswith(str(sys.version_info[:2]))
+
+
+def test_a_sandbox_that_does_not_start_is_said_and_costs_nothing(make_rig):
+    rig = make_rig()
+    rig.dispatcher.sandbox = type(SHARED_SANDBOX)(readonly=[Path("/nowhere/at/all")])
+    rig.dispatcher.sandbox.__dict__["probe"] = ""  # it worked when the dispatcher started
+    job = rig.submit("echo never")
+    row = rig.ended(job)
+    assert (row.outcome, row.started_at, row.gpu_seconds) == ("failed", None, 0)
+    assert "sandbox did not start" in row.reason
+    assert b"bwrap: " in rig.log(job)
+
+
+def test_links_that_a_job_leaves_behind_lead_nowhere(make_rig, tmp_path):
+    rig = make_rig()
+    (tmp_path / "secret").write_text("SECRET")
+    script = (
+        f"ln -s {tmp_path} dir; ln -s {tmp_path}/secret link; mkfifo pipe; mkdir d; ln -s ../../.. d/up; echo ok > good"
+    )
+    job = rig.submit(script)
+    assert rig.ended(job).outcome == "completed", rig.log(job)
+    key = RunKey(job)
+    assert [entry.path for entry in rig.engine.files(key)] == ["good"]
+    for path in ("dir/secret", "link", "pipe", "d", "d/up/job.json", "../job.json", "/etc/passwd", "", "good/", "a\0b"):
+        with pytest.raises(Missing):
+            rig.engine.open_file(key, path)
