@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pgtrigger
 from django.db import models
 from django.db.models import F, Q
@@ -113,6 +115,23 @@ allocation_moves = Machine(
 )
 
 
+@dataclass(frozen=True)
+class Meter:
+    """What the ledger says about an allocation, in its smallest unit: granted = held + used + left, at any moment.
+
+    `granted` is what it may use now, after transfers and reclaims. `overrun` was used beyond it.
+    """
+
+    held: int = 0
+    used: int = 0
+    left: int = 0
+    overrun: int = 0
+
+    @property
+    def granted(self) -> int:
+        return self.held + self.used + self.left
+
+
 @tracked()
 class Allocation(models.Model):
     """A granted line: so much of a resource, with an account in the ledger from the day it opens.
@@ -132,6 +151,7 @@ class Allocation(models.Model):
     discount_en = models.CharField(max_length=160, blank=True)
     state = models.CharField(max_length=10, choices=AllocationState, default=AllocationState.PROMISED)
     opened_at = models.DateTimeField(null=True)
+    meter: Meter  # what the ledger says; put there by the queries of this room
 
     class Meta:
         ordering = ["id"]

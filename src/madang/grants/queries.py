@@ -1,0 +1,294 @@
+"""What is read of grants. Scoped by who reads: another tenant's grant is Missing, as if it weren't there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Prefetch, Q, QuerySet, Sum
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from madang.calls.models import Application, ApplicationState, Call
+from madang.catalog.models import Kind
+from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
+from madang.identity.access import access_of
+from madang.identity.models import Role
+from madang.ledger import queries as ledger
+from madang.ledger.models import Balance, Commodity, Entry
+from madang.ledger.models import Kind as EntryKind
+from madang.programs.models import Program
+from madang.workflow.errors import Missing, NotAllowed
+from madang.workflow.models import LogLine
+
+READERS = (Role.OFFICER, Role.AUDITOR)
+PAGE = 30
+
+
+def missing() -> Missing:
+    return Missing(_("There is nothing here, or it isn't yours to see."))
+
+
+def visible(person: Any) -> QuerySet[Grant]:
+    """The grants of one's own organizations, and of the programs that one is an officer or an auditor of."""
+    access = access_of(person)
+    programs: set[int] = set()
+    for role in READERS:
+        over = access.programs(role)
+        if over is None:
+            return Grant.objects.all()
+        programs |= over
+    return Grant.objects.filter(Q(organization_id__in=list(access.organizations)) | Q(program_id__in=programs))
+
+
+def oversees(person: Any) -> bool:
+    """Whether this person reads grants of others, as an officer or an auditor."""
+    return any(access_of(person).somewhere(role) for role in READERS)
+
+
+def with_meters(allocations: Iterable[Allocation]) -> list[Allocation]:
+    """The same allocations, each with its meter, in three SQL statements. Before one opens, all of it is left."""
+    rows = list(allocations)
+    accounts = [row.account for row in rows if row.account is not None]
+    balances = ledger.balances(accounts) if accounts else {}
+    overruns = ledger.overruns(accounts) if accounts else {}
+    used = _used(accounts) if accounts else {}
+    for row in rows:
+        balance = balances.get(row.account) if row.account is not None else None
+        if balance is None or row.account is None:
+            row.meter = Meter(left=row.amount)
+        else:
+            row.meter = Meter(
+                balance.held, used.get(row.account, 0), balance.available, overruns.get(row.account, 0)
+            )
+    return rows
+
+
+def _used(accounts: list[int]) -> dict[int, int]:
+    """What went from each account to where used amounts go, less what came back from there."""
+    gone = Q(debit_id__in=accounts, credit__role__in=["consumed", "exchange"])
+    back = Q(credit_id__in=accounts, debit__role__in=["consumed", "exchange"])
+    flows = (
+        Entry.objects.filter(gone | back)
+        .exclude(kind=EntryKind.HOLD)
+        .values_list("debit_id", "credit_id")
+        .annotate(total=Sum("amount"))
+    )
+    used = dict.fromkeys(accounts, 0)
+    for debit, credit, amount in flows:
+        if debit in used:
+            used[debit] += amount
+        else:
+            used[credit] -= amount
+    return used
+
+
+def _whole(grants: QuerySet[Grant]) -> QuerySet[Grant]:
+    return grants.select_related("organization", "program", "application__call").prefetch_related(
+        Prefetch("allocations", Allocation.objects.select_related("resource").order_by("id"))
+    )
+
+
+def _metered(grants: Iterable[Grant]) -> list[Grant]:
+    rows = list(grants)
+    with_meters(allocation for row in rows for allocation in row.allocations.all())
+    return rows
+
+
+def grants_of(person: Any, *, limit: int = PAGE) -> list[Grant]:
+    """The newest grants of the person's own organizations, with allocations and their meters."""
+    own = Grant.objects.filter(organization_id__in=list(access_of(person).organizations))
+    return _metered(_whole(own).order_by("-id")[:limit])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One page of a list, newest first. `after` continues it; None where this is the end."""
+
+    rows: list[Any]
+    after: int | None
+
+
+def grants_page(
+    person: Any, *, program: str = "", state: str = "", search: str = "", after: int | None = None, limit: int = PAGE
+) -> Slice:
+    """The grants that this person may see, a page at a time; `after` is the id of the last one of the page before."""
+    rows = visible(person)
+    if program:
+        rows = rows.filter(program__code=program)
+    if state in GrantState.values:
+        rows = rows.filter(state=state)
+    if search:
+        rows = rows.filter(
+            Q(number__icontains=search)
+            | Q(title__icontains=search)
+            | Q(organization__name_ko__icontains=search)
+            | Q(organization__name_en__icontains=search)
+        )
+    if after is not None:
+        rows = rows.filter(id__lt=after)
+    found = list(_whole(rows).order_by("-id")[: limit + 1])
+    return Slice(_metered(found[:limit]), found[limit - 1].pk if len(found) > limit else None)
+
+
+def programs_of_grants(person: Any) -> list[Program]:
+    """What the list can be filtered by."""
+    return list(Program.objects.filter(grants__in=visible(person)).distinct().order_by("name_ko"))
+
+
+def grant_for(person: Any, number: str) -> Grant:
+    """One grant with its allocations and their meters, if this person may see it; Missing otherwise."""
+    grant = _whole(visible(person)).filter(number=number).first()
+    if grant is None:
+        raise missing()
+    return _metered([grant])[0]
+
+
+def agreement_of(grant: Grant) -> Agreement:
+    """The newest version: the one to sign, or the one that was signed last."""
+    agreement = grant.agreements.select_related("signed_by").order_by("-version").first()
+    if agreement is None:
+        raise missing()
+    return agreement
+
+
+def history(grant: Grant, *, limit: int = 100) -> list[LogLine]:
+    """What was done about this grant and its allocations, newest first."""
+    of_allocations = Q(kind="grants.allocation", ref__in=[a.pk for a in grant.allocations.all()])
+    return list(
+        LogLine.objects.filter(Q(kind="grants.grant", ref=grant.pk) | of_allocations).order_by("-id")[:limit]
+    )
+
+
+def allocation_for(person: Any, allocation: int, number: str | None = None) -> Allocation:
+    """One allocation with its meter, if this person may see its grant (the one with that number, where it is said)."""
+    rows = Allocation.objects.filter(pk=min(allocation, 2**63 - 1), grant__in=visible(person))
+    if number is not None:
+        rows = rows.filter(grant__number=number)
+    row = rows.select_related("resource__owner", "grant__organization", "grant__program").first()
+    if row is None:
+        raise missing()
+    return with_meters([row])[0]
+
+
+def allocations_for_jobs(person: Any) -> list[Allocation]:
+    """What this person can run jobs on now: open compute allocations of active grants, on the days of use, with meters."""
+    return with_meters(
+        Allocation.objects.filter(
+            resource__kind=Kind.COMPUTE,
+            state=AllocationState.OPEN,
+            grant__state=GrantState.ACTIVE,
+            grant__organization_id__in=list(access_of(person).organizations),
+            grant__starts_at__lte=Now(),
+            grant__ends_at__gt=Now(),
+        )
+        .select_related("resource", "grant__organization", "grant__program")
+        .order_by("grant_id", "id")
+    )
+
+
+@dataclass(frozen=True)
+class Posting:
+    """One line of a statement. `change` is signed; `held` is what a hold sets aside, `over` an overrun: neither changes
+    the balance."""
+
+    entry: Entry
+    change: int
+    held: int
+    over: int
+
+
+def statement(allocation: Allocation, *, before: int | None = None, limit: int = 50) -> Slice:
+    """The ledger's entries of an allocation that `allocation_for` has returned, newest first."""
+    if allocation.account is None:
+        return Slice([], None)
+    found = ledger.entries(allocation.account, before=before, limit=limit + 1)
+    rows = [
+        Posting(
+            entry,
+            entry.effect_on(allocation.account),
+            entry.amount if entry.kind == EntryKind.HOLD else 0,
+            entry.amount if entry.kind == EntryKind.OVERRUN else 0,
+        )
+        for entry in found[:limit]
+    ]
+    return Slice(rows, found[limit - 1].pk if len(found) > limit else None)
+
+
+@dataclass
+class Totals:
+    """One commodity, over the whole site, in its smallest unit."""
+
+    commodity: Commodity
+    granted: int = 0
+    held: int = 0
+    used: int = 0
+    overrun: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.granted - self.held - self.used
+
+
+def ledger_totals(person: Any) -> list[Totals]:
+    """What was granted, is held, was used and went over, by commodity. For officers and auditors."""
+    if not oversees(person):
+        raise NotAllowed(_("This page is for officers and auditors."))
+    totals = {commodity.pk: Totals(commodity) for commodity in Commodity.objects.order_by("code")}
+    flows = (
+        Entry.objects.exclude(kind=EntryKind.HOLD)
+        .values_list("debit__commodity_id", "debit__role", "credit__role")
+        .annotate(total=Sum("amount"))
+    )
+    for commodity, giver, taker, amount in flows:
+        row = totals[commodity]
+        match giver, taker:
+            case "pool", "allocation":
+                row.granted += amount
+            case "allocation", "pool":
+                row.granted -= amount
+            case "allocation", "consumed" | "exchange":
+                row.used += amount
+            case "consumed" | "exchange", "allocation":
+                row.used -= amount
+            case "overrun", _:
+                row.overrun += amount
+            case _, "overrun":
+                row.overrun -= amount
+    for commodity, held in Balance.objects.values_list("account__commodity_id").annotate(total=Sum("held")):
+        totals[commodity].held = held
+    return [row for row in totals.values() if row.granted or row.used or row.overrun]
+
+
+def call_for_officer(person: Any, code: str) -> Call:
+    """A call whose results this person may announce."""
+    call = Call.objects.select_related("program").filter(code=code).first()
+    if call is None or not access_of(person).holds(Role.OFFICER, program=call.program_id):
+        raise missing()
+    return call
+
+
+def decided(call: Call, *states: str) -> list[Application]:
+    """The applications of a call in these states with their awards, best rank first."""
+    return list(
+        Application.objects.filter(call=call, state__in=states)
+        .select_related("organization", "decision", "call")
+        .prefetch_related("call__discounts", "lines__call_line__resource__owner", "lines__award")
+        .order_by("decision__rank", "receipt", "id")
+    )
+
+
+def waiting(call: Call) -> list[Application]:
+    """Everybody whose decision goes out when this call is announced."""
+    return decided(call, ApplicationState.ELIGIBLE)
+
+
+def grants_of_call(call: Call) -> list[Grant]:
+    """What became of the offers of a call, with meters."""
+    return _metered(_whole(Grant.objects.filter(application__call=call)).order_by("id"))
+
+
+def reserve_list(call: Call) -> list[Application]:
+    """Who would be next, best rank first."""
+    return decided(call, ApplicationState.RESERVE)
