@@ -11,6 +11,8 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
+from django.forms.renderers import DjangoTemplates
+from django.template.loader import get_template
 from django.utils.translation import gettext_lazy as _
 
 from madang.workflow.errors import Refused
@@ -83,10 +85,21 @@ class Upload(forms.FileField):
         return file
 
 
+class Renderer(DjangoTemplates):
+    """Forms and fields through the components of the pages; widgets as Django brings them."""
+
+    form_template_name = "web/form.html"
+    field_template_name = "web/field.html"
+
+    def get_template(self, template_name: str) -> Any:
+        return get_template(template_name) if template_name.startswith("web/") else super().get_template(template_name)
+
+
 class Form(forms.Form):
     """A form whose verbs may refuse: `with form.refusals(): actions.verb(…)` puts the refusal at its field."""
 
     required_css_class = "required"
+    default_renderer = Renderer
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

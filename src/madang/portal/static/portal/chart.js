@@ -25,6 +25,7 @@ window.madangCharts = () => {
       ...option,
       xAxis: axes(option.xAxis),
       yAxis: axes(option.yAxis),
+      series: [].concat(option.series || []).map((given) => (given.type === "bar" ? { barMaxWidth: 40, ...given } : given)),
       legend: option.legend && { textStyle: text, top: 0, ...option.legend },
     });
     new ResizeObserver(() => chart.resize()).observe(place);
