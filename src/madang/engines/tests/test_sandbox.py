@@ -6,9 +6,9 @@ import os
 import socket
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from psycopg import conninfo
 
 from madang.engines.base import Missing, RunKey
 from madang.engines.tests.conftest import SHARED_SANDBOX
@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.skipif(bool(SHARED_SANDBOX.probe), reason=SHARED_SANDBOX.probe),
 ]
-PYTHON = "#!/opt/python/bin/python\nimport os, socket, sys, ctypes\n"
+PYTHON = "#!/usr/bin/env python3\nimport os, socket, sys, ctypes\n"
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def targets(tmp_path):
     unix = socket.socket(socket.AF_UNIX)
     unix.bind("\0madang-test-" + tmp_path.name)
     unix.listen()
-    url = os.environ["DATABASE_OWNER_URL"]
-    folder = parse_qs(urlsplit(url).query).get("host", [""])[0] or "/var/run/postgresql"
+    address = conninfo.conninfo_to_dict(os.environ["DATABASE_OWNER_URL"])
+    folder, database_port = address.get("host") or "/var/run/postgresql", address.get("port") or 5432
     yield {
         "secret": str(secret),
         "port": server.getsockname()[1],
         "abstract": "\0madang-test-" + tmp_path.name,
-        "postgres": f"{folder}/.s.PGSQL.{urlsplit(url).port or 5432}",
+        "postgres": f"{folder}/.s.PGSQL.{database_port}",
         "pid": os.getpid(),
         "home": str(Path.home()),
         "repository": str(Path(__file__).parents[4]),
@@ -76,7 +76,8 @@ READS = {
 @pytest.mark.parametrize("what", READS)
 def test_a_job_cannot_reach(make_rig, targets, what):
     rig = make_rig()
-    assert Path(targets["postgres"]).exists() or "host" not in os.environ["DATABASE_OWNER_URL"]
+    if what == "the database's socket" and not Path(targets["postgres"]).exists():
+        pytest.skip("the database has no socket on this machine")
     other = rig.submit("echo SECRET > out")
     rig.ended(other)
     line = READS[what].format(**targets, other=str(rig.folder(other)))
