@@ -1,0 +1,63 @@
+"""How the command says things: tables for people, JSON for programs, one exit code for each way it can go."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from madang.client import Problem
+
+DONE, REFUSED, USAGE, NOT_ALLOWED, MISSING, NO_ANSWER, JOB_FAILED = 0, 1, 2, 3, 4, 5, 10
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(value: Any) -> Text:
+    """What a site says, as text that can't steer the terminal."""
+    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", "" if value is None else str(value)))
+
+
+def as_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(plain(cell) for cell in row))
+    out.print(made)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    err.print(Text("madang: ", style="red") + plain(message))
+    raise typer.Exit(code)
+
+
+def answers(command: Callable[P, R]) -> Callable[P, R]:
+    """A Problem becomes a line on stderr and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except Problem as problem:
+            code = {0: NO_ANSWER, 401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: MISSING}.get(problem.status, REFUSED)
+            hint = " Run `madang login` first." if problem.status == 401 else ""
+            fail(problem.title + hint, code)
+
+    return run

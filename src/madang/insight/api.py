@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from django.http import HttpRequest
+from django.utils.timezone import localdate
+from ninja import Router, Schema
+
+from madang.insight import queries
+from madang.programs.models import Condition, Hide
+from madang.web.api import PROBLEMS, Id, Slug
+
+router = Router(tags=["board"])
+
+
+class LineOut(Schema):
+    code: str
+    name_ko: str
+    name_en: str
+    definition_en: str
+    hide: Hide
+    condition: Condition
+    unit: str
+    target: int | None
+    target_from: date | None
+    target_until: date | None
+    actual: float | None
+    percent: int | None
+    withheld: bool
+    organizations: int
+
+
+class FigureOut(Schema):
+    """A figure that somebody published. It isn't measured here, and never added to what is."""
+
+    key: str
+    label_ko: str
+    label_en: str
+    value: str
+    unit_en: str
+    hide: str
+    condition: str
+    publisher: str
+    published: str
+
+
+class BoardOut(Schema):
+    on: date
+    public: bool
+    lines: list[LineOut]
+    references: list[FigureOut]
+
+
+class RowOut(Schema):
+    what: str
+    when: datetime | date | None
+    amount: str
+    whose: str
+    state: str
+
+
+class TraceOut(Schema):
+    line: LineOut
+    rows: list[RowOut]
+    next: int | None
+
+
+def _line(line: queries.Line) -> LineOut:
+    indicator, target, value = line.indicator, line.target, line.value
+    return LineOut(
+        code=indicator.code,
+        name_ko=indicator.name_ko,
+        name_en=indicator.name_en,
+        definition_en=indicator.definition_en,
+        hide=Hide(indicator.hide),
+        condition=Condition(indicator.condition),
+        unit=value.unit,
+        target=target.value if target else None,
+        target_from=target.starts_on if target else None,
+        target_until=target.ends_on if target else None,
+        actual=value.amount,
+        percent=line.percent,
+        withheld=value.withheld,
+        organizations=value.organizations,
+    )
+
+
+@router.get("/", response={200: BoardOut} | PROBLEMS, auth=None, summary="The board: promised beside done")
+def board(request: HttpRequest, on: date | None = None) -> BoardOut:
+    found = queries.board(request.user, on or localdate())
+    return BoardOut(
+        on=found.on,
+        public=found.public,
+        lines=[_line(line) for line in found.lines],
+        references=[
+            FigureOut(
+                key=f.key,
+                label_ko=f.label_ko,
+                label_en=f.label_en,
+                value=f.value,
+                unit_en=f.unit_en,
+                hide=f.hide,
+                condition=f.condition,
+                publisher=f.source.publisher,
+                published=f.source.published,
+            )
+            for f in found.references
+        ],
+    )
+
+
+@router.get("/{code}", response={200: TraceOut} | PROBLEMS, auth=None, summary="The rows behind one number")
+def trace(
+    request: HttpRequest, code: Slug, on: date | None = None, before: Id | None = None
+) -> TraceOut:
+    found = queries.trace(request.user, code, on or localdate(), before)
+    return TraceOut(
+        line=_line(found.line),
+        rows=[RowOut(what=r.what, when=r.when, amount=r.amount, whose=r.whose, state=r.state) for r in found.rows],
+        next=found.next,
+    )
