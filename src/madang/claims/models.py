@@ -1,0 +1,129 @@
+"""What is taken, by whom (opaque to this room), and for how long. Every change of a claim is kept by a trigger."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pghistory
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeField, RangeOperators
+from django.db import models
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from madang.workflow.machine import state_check
+
+
+class State(models.TextChoices):
+    HELD = "held", pgettext_lazy("claim", "Held")
+    CONFIRMED = "confirmed", pgettext_lazy("claim", "Confirmed")
+    RELEASED = "released", pgettext_lazy("claim", "Released")
+    EXPIRED = "expired", pgettext_lazy("claim", "Expired")
+
+
+TAKING = [State.HELD, State.CONFIRMED]
+DURING = Q(during__isempty=False, during__lower_inf=False, during__lower_inc=True, during__upper_inc=False)
+
+
+class Leaf(models.Model):
+    """A thing whose time can be taken, or a thing made of such things: what has parts is taken by taking all of
+    them."""
+
+    owner_type = models.CharField(max_length=60)
+    owner_id = models.BigIntegerField()
+    part = models.CharField(max_length=60, blank=True, db_default="")
+    parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="parts")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner_type", "owner_id", "part"], name="claims_one_leaf_per_thing")
+        ]
+
+
+class Taking(models.Model):
+    """What an exclusive and a counted claim have in common. `during` is [start, end); no end means until further
+    notice."""
+
+    during = DateTimeRangeField()
+    state = models.CharField(max_length=20, choices=State.choices)
+    expires_at = models.DateTimeField(null=True)
+    source_type = models.CharField(max_length=60)
+    source_id = models.BigIntegerField()
+    made_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+@pghistory.track(append_only=True)
+class Claim(Taking):
+    """Exclusive time on one leaf. The constraint, not a program, is what keeps two of them apart."""
+
+    leaf = models.ForeignKey(Leaf, models.PROTECT, related_name="claims")
+
+    class Meta:
+        constraints: ClassVar = [
+            # A range of one element stands for the id, so that no extension is needed.
+            ExclusionConstraint(
+                name="claims_never_twice",
+                index_type="gist",
+                condition=Q(state__in=TAKING),
+                expressions=[
+                    (
+                        Func(
+                            F("leaf_id"),
+                            F("leaf_id"),
+                            Value("[]"),
+                            function="int8range",
+                            output_field=BigIntegerRangeField(),
+                        ),
+                        RangeOperators.OVERLAPS,
+                    ),
+                    ("during", RangeOperators.OVERLAPS),
+                ],
+                violation_error_message=_("This time is already taken."),
+            ),
+            models.CheckConstraint(condition=DURING, name="claims_claim_during"),
+            state_check(State, "claims_claim_state"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["source_type", "source_id"], name="claims_claim_source"),
+            models.Index(fields=["leaf", "expires_at"], name="claims_may_expire", condition=Q(state="held")),
+        ]
+
+
+class Pool(models.Model):
+    """A number of equal things (seats, licenses, desks of one type) that is counted instead of named."""
+
+    owner_type = models.CharField(max_length=60)
+    owner_id = models.BigIntegerField()
+    part = models.CharField(max_length=60, blank=True, db_default="")
+    capacity = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner_type", "owner_id", "part"], name="claims_one_pool_per_thing")
+        ]
+
+
+@pghistory.track(append_only=True)
+class PoolClaim(Taking):
+    """So many of a pool, for so long. The peak over the interval stays within the capacity, under the pool's row
+    lock."""
+
+    pool = models.ForeignKey(Pool, models.PROTECT, related_name="claims")
+    amount = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "claims_pool_claim"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=DURING, name="claims_pool_claim_during"),
+            models.CheckConstraint(condition=Q(amount__gte=1), name="claims_pool_claim_amount"),
+            state_check(State, "claims_pool_claim_state"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["pool", "state"], name="claims_of_a_pool"),
+            models.Index(fields=["source_type", "source_id"], name="claims_pool_claim_source"),
+        ]

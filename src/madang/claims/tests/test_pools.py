@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from madang.claims import pools
+from madang.claims.errors import Gone, Taken
+from madang.claims.models import PoolClaim
+from madang.claims.tests.make import hours, pool, seat
+from madang.workflow.errors import Missing, Refused, Stale
+from madang.workflow.moment import now
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_peak_counts_and_not_the_sum():
+    seats = pool(2)
+    seat(seats, start=8, end=10)
+    seat(seats, start=10, end=12)
+    seat(seats, start=9, end=11)
+    assert pools.peak(pool=seats, during=hours(8, 12)) == 2
+    assert pools.peak(pool=seats, during=hours(11, 12)) == 1
+    assert pools.peak(pool=seats, during=hours(12, 13)) == 0
+    seat(seats, start=11, end=20)
+    with pytest.raises(Taken) as refused:
+        seat(seats, start=7, end=13)
+    assert "amount" in refused.value.errors
+
+
+def test_more_than_there_are_is_refused_and_says_how_many_are_left():
+    seats = pool(5)
+    seat(seats, amount=3)
+    with pytest.raises(Taken, match="2"):
+        seat(seats, amount=3)
+    seat(seats, amount=2)
+
+
+def test_a_held_seat_ends_by_the_clock_of_the_database():
+    seats = pool(1)
+    held = seat(seats, state="held", expires_at=now() - timedelta(seconds=1))
+    assert pools.peak(pool=seats, during=hours(0, 24)) == 0
+    seat(seats)
+    with pytest.raises(Gone):
+        pools.confirm(claim=held)
+    assert PoolClaim.objects.get(id=held).state == "expired"
+
+
+def test_a_held_seat_is_taken_until_then_and_after_it_is_confirmed():
+    seats = pool(1)
+    held = seat(seats, state="held", expires_at=now() + timedelta(seconds=30))
+    with pytest.raises(Taken):
+        seat(seats)
+    pools.confirm(claim=held)
+    assert PoolClaim.objects.get(id=held).expires_at is None
+    assert pools.release(claims=[held]) == 1
+    assert pools.release(claims=[held]) == 0
+    seat(seats)
+
+
+def test_moving_is_checked_against_the_others_only():
+    seats = pool(3)
+    mine = seat(seats, amount=2, start=10, end=12)
+    seat(seats, amount=1, start=10, end=20)
+    pools.move(claim=mine, during=hours(11, 13))
+    with pytest.raises(Taken):
+        pools.move(claim=mine, during=hours(11, 13), amount=3)
+    pools.move(claim=mine, during=hours(20, None), amount=3)
+    assert pools.peak(pool=seats, during=hours(0, None)) == 3
+
+
+def test_a_pool_is_not_made_smaller_than_what_is_promised():
+    seats = pool(3)
+    seat(seats, amount=2)
+    with pytest.raises(Taken):
+        pools.resize(pool=seats, capacity=1)
+    pools.resize(pool=seats, capacity=2)
+    with pytest.raises(Taken):
+        seat(seats)
+
+
+def test_bad_requests_are_named():
+    seats = pool(3)
+    with pytest.raises(Refused):
+        seat(seats, amount=0)
+    with pytest.raises(Missing):
+        seat(2**62)
+    with pytest.raises(Missing):
+        pools.confirm(claim=2**62)
+    with pytest.raises(Refused):
+        pools.resize(pool=seats, capacity=-1)
+    same = {"owner_type": "pool", "owner_id": 1}
+    assert pools.pool(**same, capacity=4) == pools.pool(**same, capacity=4)
+    with pytest.raises(Stale):
+        pools.pool(**same, capacity=5)
