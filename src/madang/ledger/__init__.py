@@ -17,9 +17,9 @@ its own.
     used = ledger.site_account(commodity=h100, role="consumed")
     mine = ledger.open_account(commodity=h100, owner_type="allocation", owner_id=7, role="allocation", limited=True)
 
-    ledger.grant(pool=pool, account=mine, amount=36_000, source="grants", key="7", actor=3, reason="award 2025-07")
-    held = ledger.hold(account=mine, sink=used, amount=7_200, source="jobs", key="41", until=None, actor=9, reason="job 41")
-    ledger.settle(hold=held, used=5_000, source="jobs", key="41", actor=None, reason="job 41 ended")
+    ledger.grant(pool=pool, account=mine, amount=36_000, source="grants", key="7", actor=3, reason="award")
+    held = ledger.hold(account=mine, sink=used, amount=7_200, source="jobs", key="41", until=None, actor=9, reason="")
+    ledger.settle(hold=held, used=5_000, source="jobs", key="41", actor=None, reason="ended")
     queries.balances([mine])[mine].available                     # 31_000
 
 What holds, and what keeps it:

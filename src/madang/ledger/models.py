@@ -11,29 +11,29 @@ from typing import ClassVar
 import pgtrigger
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Role(models.TextChoices):
-    ALLOCATION = "allocation", _("Allocation")
-    POOL = "pool", _("Pool")
-    CONSUMED = "consumed", _("Used")
-    OVERRUN = "overrun", _("Overrun")
-    EXCHANGE = "exchange", _("Exchange")
+    ALLOCATION = "allocation", pgettext_lazy("ledger", "Allocation")
+    POOL = "pool", pgettext_lazy("ledger", "Pool")
+    CONSUMED = "consumed", pgettext_lazy("ledger", "Used")
+    OVERRUN = "overrun", pgettext_lazy("ledger", "Overrun")
+    EXCHANGE = "exchange", pgettext_lazy("ledger", "Exchange")
 
 
 class Kind(models.TextChoices):
-    GRANT = "grant", _("Grant")
-    HOLD = "hold", _("Hold")
-    SETTLE = "settle", _("Settle")
-    RELEASE = "release", _("Release")
-    EXPIRE = "expire", _("Expire")
-    CHARGE = "charge", _("Charge")
-    OVERRUN = "overrun", _("Overrun")
-    REFUND = "refund", _("Refund")
-    TRANSFER = "transfer", _("Transfer")
-    RECLAIM = "reclaim", _("Reclaim")
-    REVERSE = "reverse", _("Reversal")
+    GRANT = "grant", pgettext_lazy("ledger", "Grant")
+    HOLD = "hold", pgettext_lazy("ledger", "Hold")
+    SETTLE = "settle", pgettext_lazy("ledger", "Settle")
+    RELEASE = "release", pgettext_lazy("ledger", "Release")
+    EXPIRE = "expire", pgettext_lazy("ledger", "Expire")
+    CHARGE = "charge", pgettext_lazy("ledger", "Charge")
+    OVERRUN = "overrun", pgettext_lazy("ledger", "Overrun")
+    REFUND = "refund", pgettext_lazy("ledger", "Refund")
+    TRANSFER = "transfer", pgettext_lazy("ledger", "Transfer")
+    RECLAIM = "reclaim", pgettext_lazy("ledger", "Reclaim")
+    REVERSE = "reverse", pgettext_lazy("ledger", "Reversal")
 
 
 ENDS_A_HOLD = [Kind.SETTLE, Kind.RELEASE, Kind.EXPIRE]

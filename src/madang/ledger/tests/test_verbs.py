@@ -10,6 +10,7 @@ from madang.ledger import errors, queries
 from madang.ledger.queries import Balance
 from madang.ledger.tests.make import books, entry, named
 from madang.workflow.errors import Missing
+from madang.workflow.log import act
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
@@ -87,6 +88,17 @@ def test_a_refusal_does_not_spoil_the_transaction_of_the_caller():
             b.charge(91)
         b.charge(90)
     assert b.balance() == Balance(credited=100, debited=100, held=0)
+
+
+def test_verbs_join_the_transaction_of_an_act():
+    b = books()
+    with act(None, "lend", reason="test"):
+        held = b.hold(60)
+        with pytest.raises(errors.Overspent):
+            b.charge(41)
+        settled = ledger.settle(hold=held, used=70, **named())
+    assert (settled.used, settled.overrun) == (60, 10)
+    assert entry(settled.entry).kind == "settle"
 
 
 def test_every_verb_is_one_round_trip(django_assert_num_queries):
