@@ -46,7 +46,8 @@ class JobOutcome(models.TextChoices):
 class Job(models.Model):
     """What a person asked to run. Its uuid is chosen by whoever submits, so that asking twice is asking once.
 
-    `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged.
+    `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged. From `told_at`
+    on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued.
     """
 
     uuid = models.UUIDField(unique=True)
@@ -55,6 +56,9 @@ class Job(models.Model):
     name = models.CharField(_("name"), max_length=80)
     engine = models.CharField(max_length=40)
     partition = models.CharField(max_length=60)
+    gpu_type = models.CharField(max_length=40)
+    memory_mb = models.PositiveIntegerField()
+    cpus = models.PositiveIntegerField(default=1)
     script = models.TextField(_("script"), max_length=200_000)
     arguments = models.JSONField(default=list)
     gpus = models.PositiveIntegerField(_("GPUs"))
@@ -68,8 +72,10 @@ class Job(models.Model):
     held = models.BigIntegerField(default=0)
     used = models.BigIntegerField(default=0)
     overrun = models.BigIntegerField(default=0)
+    waits = models.CharField(max_length=40, blank=True)
     cancel_asked_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 
@@ -84,15 +90,32 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(fields=["allocation", "-id"], name="jobs_of_an_allocation"),
-            models.Index(fields=["engine", "state"], name="jobs_of_an_engine"),
+            models.Index(fields=["engine", "id"], name="live_jobs_of_an_engine", condition=~Q(state="ended")),
         ]
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def lives(self) -> bool:
+        return self.state != JobState.ENDED
+
+    @property
+    def limit_minutes(self) -> int:
+        """The limit in begun minutes, as it is charged and shown."""
+        return -(-self.limit_s // 60)
+
+
+def worst_case(gpus: int, limit_s: int) -> int:
+    """GPU-seconds to hold for a job: GPUs × time limit in begun minutes × 60."""
+    return gpus * -(-limit_s // 60) * 60
+
 
 class Run(models.Model):
-    """One run of a job, as the engine counted it: what is charged. `key` is the engine's own, and comes once."""
+    """One run of a job, as the engine counted it: what is charged. `key` is the engine's own, and comes once.
+
+    `entry` is the settlement in the ledger; null where nothing was charged (it never ran, or its end was not reported).
+    """
 
     job = models.ForeignKey(Job, models.PROTECT, related_name="runs")
     key = models.CharField(max_length=120, unique=True)
@@ -102,8 +125,26 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField()
     gpu_seconds = models.BigIntegerField()
+    declared = models.BooleanField(default=False)
+    peak_memory_mb = models.PositiveIntegerField(null=True)
+    log_truncated = models.BooleanField(default=False)
     entry = models.BigIntegerField(null=True)
     recorded_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["id"]
+
+
+class Watch(models.Model):
+    """What the poller last heard of one engine. `cursor`: every ended run up to it is recorded.
+
+    `answered_at` is the last complete answer, `lag_s` how long before it the engine itself had last looked.
+    """
+
+    engine = models.CharField(max_length=40, unique=True)
+    cursor = models.CharField(max_length=200, blank=True)
+    asked_at = models.DateTimeField(null=True)
+    answered_at = models.DateTimeField(null=True)
+    lag_s = models.FloatField(null=True)
+    error = models.CharField(max_length=400, blank=True)
+    health = models.JSONField(default=dict)

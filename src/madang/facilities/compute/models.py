@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.catalog.models import Resource
 from madang.grants.models import Allocation
+from madang.jobs.models import Job
 from madang.web.bilingual import said
 from madang.workflow.history import tracked
 
@@ -17,21 +18,23 @@ class EngineKind(models.TextChoices):
 
 @tracked()
 class Cluster(models.Model):
-    """Where jobs run: one engine."""
+    """Where jobs run: one engine, whose name is the code. What is heard of it is kept by the jobs room."""
 
     code = models.SlugField(max_length=40, unique=True)
     name_ko = models.CharField(_("name (Korean)"), max_length=120)
     name_en = models.CharField(_("name (English)"), max_length=120)
     engine = models.CharField(max_length=10, choices=EngineKind)
-    seen_at = models.DateTimeField(null=True)
-    health = models.JSONField(default=dict)
 
     class Meta:
+        ordering = ["id"]
         constraints = [models.CheckConstraint(name="engine_known", condition=Q(engine__in=EngineKind.values))]
 
     @property
     def name(self) -> str:
         return said(self, "name")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @tracked()
@@ -45,22 +48,49 @@ class Partition(models.Model):
     gpus = models.PositiveIntegerField(_("GPUs"))
     most_gpus = models.PositiveIntegerField(_("GPUs per job at most"))
     longest_s = models.PositiveIntegerField(_("longest time limit (s)"))
-    declared = models.BooleanField(default=False)
+    memory_mb = models.PositiveIntegerField(_("memory per GPU (MiB)"), default=4096)
+    declared = models.BooleanField(_("declared, not real"), default=False)
 
     class Meta:
+        ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["cluster", "name"], name="a_partition_once_in_a_cluster"),
+            models.UniqueConstraint(fields=["cluster", "gpu_type"], name="a_gpu_type_once_in_a_cluster"),
             models.CheckConstraint(name="job_fits_its_partition", condition=Q(most_gpus__lte=models.F("gpus"))),
         ]
 
 
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def longest_minutes(self) -> int:
+        return self.longest_s // 60
+
+
+class Folder(models.Model):
+    """What the runs of one job hold on the disk, in bytes as last measured. `final`: measured after its end.
+
+    `deleted_at`: its holder wanted the files gone; the log stays.
+    """
+
+    job = models.OneToOneField(Job, models.PROTECT, related_name="folder")
+    bytes = models.BigIntegerField(default=0)
+    final = models.BooleanField(default=False)
+    deleted_at = models.DateTimeField(null=True)
+
+
 class StorageSample(models.Model):
-    """How much an allocation of storage held when it was looked at; what it cost since the look before is charged."""
+    """How much an allocation of storage held when it was looked at; what it cost since the look before is charged.
+
+    `carry` is what was too little to charge, in byte-seconds: it counts in the next sample.
+    """
 
     allocation = models.ForeignKey(Allocation, models.PROTECT, related_name="samples")
     at = models.DateTimeField(db_default=Now())
     bytes = models.BigIntegerField()
     charged_mb_hours = models.BigIntegerField()
+    carry = models.BigIntegerField(default=0)
 
     class Meta:
         indexes = [models.Index(fields=["allocation", "-id"], name="samples_of_an_allocation")]

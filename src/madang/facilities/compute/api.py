@@ -1,0 +1,315 @@
+"""Computing over HTTP: what can be run on what, jobs, their logs and files."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+from django.http import FileResponse, HttpRequest, StreamingHttpResponse
+from ninja import Field, Query, Router, Schema
+
+from madang.engines.base import MAX_LIMIT_S
+from madang.facilities.compute import actions, queries
+from madang.grants.queries import allocation_for
+from madang.jobs import actions as job_actions
+from madang.jobs import queries as job_queries
+from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
+from madang.jobs.models import Job
+from madang.web.api import BIG, PROBLEMS, Id, Line
+
+router = Router()
+
+Script = Annotated[str, Field(max_length=MOST_SCRIPT_BYTES, min_length=2)]
+Argument = Annotated[str, Field(max_length=MOST_ARGUMENT)]
+Offset = Annotated[int, Field(ge=0, le=BIG)]
+
+
+class JobIn(Schema):
+    """A script to run. `uuid` is yours to choose: the same one with the same content is the same job.
+
+    `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes.
+    """
+
+    allocation: Id
+    name: Annotated[Line, Field(min_length=1, max_length=80)]
+    script: Script
+    arguments: Annotated[list[Argument], Field(max_length=MOST_ARGUMENTS)] = []
+    gpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    limit_s: Annotated[int, Field(ge=1, le=MAX_LIMIT_S)]
+    uuid: UUID | None = None
+
+
+class JobOut(Schema):
+    """`held`, `used` and `overrun` are GPU-seconds. `outcome` is empty while it lives; `waits` says why it is queued."""
+
+    uuid: UUID
+    name: str
+    allocation: int
+    grant: str
+    organization: str
+    person: str
+    cluster: str
+    partition: str
+    gpu_type: str
+    gpus: int
+    limit_s: int
+    state: str
+    outcome: str
+    exit_code: int | None
+    why: str
+    waits: str
+    held: int
+    used: int
+    overrun: int
+    trusted: bool
+    cancel_asked_at: datetime | None
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class JobsOut(Schema):
+    """Newest first; `after` continues the list."""
+
+    items: list[JobOut]
+    after: int | None
+
+
+class LogOut(Schema):
+    """Text from `offset` on, without control sequences. Ask again from `next`; `complete` when nothing more will come."""
+
+    text: str
+    offset: int
+    next: int
+    size: int
+    complete: bool
+    state: str
+
+
+class FileOut(Schema):
+    path: str
+    size: int
+    modified_at: datetime
+
+
+class FilesOut(Schema):
+    items: list[FileOut]
+
+
+class BalanceOut(Schema):
+    """One allocation that jobs can run on now, in GPU-seconds, with what its partition allows."""
+
+    allocation: int
+    grant: str
+    title: str
+    resource: str
+    name: str
+    partition: str
+    gpu_type: str
+    declared: bool
+    granted: int
+    used: int
+    held: int
+    left: int
+    most_gpus: int
+    longest_s: int
+    krw_per_gpu_hour: int | None
+    until: datetime
+
+
+class BalancesOut(Schema):
+    items: list[BalanceOut]
+
+
+class PartitionOut(Schema):
+    resource: str
+    name: str
+    cluster: str
+    partition: str
+    gpu_type: str
+    gpus: int
+    busy: int
+    queued: int
+    most_gpus: int
+    longest_s: int
+    memory_mb: int
+    declared: bool
+    sandbox: bool | None
+    seen_at: datetime | None
+
+
+class PartitionsOut(Schema):
+    items: list[PartitionOut]
+
+
+class EstimateOut(Schema):
+    """GPU-seconds; `krw` is the list price, null without a rate. Negative `left_after`: not covered."""
+
+    held: int
+    krw: int | None
+    left_after: int
+
+
+def job_out(row: Job) -> dict[str, Any]:
+    own = ("uuid", "name", "partition", "gpu_type", "gpus", "limit_s", "state", "outcome", "exit_code", "why", "waits")
+    own += ("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at")
+    return {
+        **{name: getattr(row, name) for name in own},
+        "allocation": row.allocation_id,
+        "grant": row.allocation.grant.number,
+        "organization": row.allocation.grant.organization.name,
+        "person": str(row.person),
+        "cluster": row.engine,
+    }
+
+
+@router.get("/partitions", response={200: PartitionsOut} | PROBLEMS, auth=None, summary="The partitions of the site")
+def partitions(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "items": [
+            {
+                "resource": place.partition.resource.code,
+                "name": place.partition.resource.name,
+                "cluster": place.partition.cluster.code,
+                "partition": place.partition.name,
+                "busy": place.busy,
+                "queued": place.queued,
+                "sandbox": place.sandbox,
+                "seen_at": place.seen_at,
+                **{
+                    name: getattr(place.partition, name)
+                    for name in ("gpu_type", "gpus", "most_gpus", "longest_s", "memory_mb", "declared")
+                },
+            }
+            for place in queries.places()
+        ]
+    }
+
+
+@router.get("/balance", response={200: BalancesOut} | PROBLEMS, summary="What jobs can run on now, and what is left of it")
+def balance(request: HttpRequest) -> dict[str, Any]:
+    items = []
+    for offer in queries.offers(request.user):
+        row, meter = offer.allocation, offer.allocation.meter
+        items.append(
+            {
+                "allocation": row.pk,
+                "grant": row.grant.number,
+                "title": row.grant.title,
+                "resource": row.resource.code,
+                "name": row.resource.name,
+                "partition": offer.partition.name,
+                "gpu_type": offer.partition.gpu_type,
+                "declared": offer.partition.declared,
+                "granted": meter.granted,
+                "used": meter.used,
+                "held": meter.held,
+                "left": meter.left,
+                "most_gpus": offer.partition.most_gpus,
+                "longest_s": offer.partition.longest_s,
+                "krw_per_gpu_hour": offer.rate.price_of(3600) if offer.rate else None,
+                "until": row.grant.ends_at,
+            }
+        )
+    return {"items": items}
+
+
+@router.get("/estimate", response={200: EstimateOut} | PROBLEMS, summary="What a job would hold and cost")
+def estimate(
+    request: HttpRequest,
+    allocation: Id,
+    gpus: Annotated[int, Query(ge=1, le=1024)],
+    limit_s: Annotated[int, Query(ge=1, le=MAX_LIMIT_S)],
+) -> queries.Estimate:
+    offer = next((offer for offer in queries.offers(request.user) if offer.allocation.pk == allocation), None)
+    if offer is None:
+        raise queries.missing()
+    return queries.estimate(offer, gpus, limit_s)
+
+
+@router.post("/jobs", response={201: JobOut} | PROBLEMS, summary="Submit a job")
+def submit(request: HttpRequest, data: JobIn) -> tuple[int, dict[str, Any]]:
+    row = actions.submit(
+        request.user,
+        uuid=data.uuid or uuid4(),
+        allocation=allocation_for(request.user, data.allocation),
+        name=data.name,
+        script=data.script,
+        arguments=data.arguments,
+        gpus=data.gpus,
+        limit_s=data.limit_s,
+    )
+    return 201, job_out(job_queries.job_for(request.user, row.uuid))
+
+
+@router.get("/jobs", response={200: JobsOut} | PROBLEMS, summary="Your organization's jobs, newest first")
+def jobs(
+    request: HttpRequest,
+    whose: Literal["organization", "mine"] = "organization",
+    state: Literal["", "live", "ended"] = "",
+    allocation: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    after: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 30,
+) -> dict[str, Any]:
+    page = job_queries.jobs_of(
+        request.user,
+        mine=whose == "mine",
+        live={"live": True, "ended": False}.get(state),
+        allocation=allocation,
+        after=after,
+        limit=limit,
+    )
+    return {"items": [job_out(row) for row in page.items], "after": page.after}
+
+
+@router.get("/jobs/{uuid:uuid}", response={200: JobOut} | PROBLEMS, summary="One job")
+def job(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    return job_out(job_queries.job_for(request.user, uuid))
+
+
+@router.post("/jobs/{uuid:uuid}/cancel", response={200: JobOut} | PROBLEMS, summary="Cancel a job")
+def cancel(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    return job_out(job_actions.cancel(request.user, job=job_queries.job_for(request.user, uuid)))
+
+
+@router.get("/jobs/{uuid:uuid}/log", response={200: LogOut} | PROBLEMS, summary="The log from an offset on")
+def log(request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=BIG)] = 0) -> dict[str, Any]:
+    row = job_queries.job_for(request.user, uuid)
+    part = queries.log_part(row, offset)
+    return {
+        "text": part.text,
+        "offset": part.offset,
+        "next": part.next,
+        "size": part.size,
+        "complete": not row.lives and part.next >= part.size,
+        "state": row.state,
+    }
+
+
+@router.get("/jobs/{uuid:uuid}/log.txt", response=PROBLEMS, summary="All of the log, as bytes")
+def whole_log(request: HttpRequest, uuid: UUID) -> Any:
+    row = job_queries.job_for(request.user, uuid)
+    return StreamingHttpResponse(queries.whole_log(row), content_type="text/plain; charset=utf-8")
+
+
+@router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a job wrote")
+def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    row = job_queries.job_for(request.user, uuid)
+    return {
+        "items": [{"path": e.path, "size": e.size, "modified_at": e.modified_at} for e in queries.files_of(row)]
+    }
+
+
+@router.get("/jobs/{uuid:uuid}/files/{path:path}", response=PROBLEMS, summary="One file, as bytes")
+def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
+    row = job_queries.job_for(request.user, uuid)
+    opened = queries.open_file(row, path)
+    return FileResponse(
+        opened, as_attachment=True, filename=path.rsplit("/", 1)[-1], content_type="application/octet-stream"
+    )
+
+
+@router.delete("/jobs/{uuid:uuid}/files", response={200: JobOut} | PROBLEMS, summary="Delete the files of an ended job")
+def delete_files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    return job_out(actions.delete_files(request.user, job=job_queries.job_for(request.user, uuid)))

@@ -1,0 +1,116 @@
+"""What the grants room asks of computing and of storage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from madang.calls.models import ApplicationLine
+from madang.catalog.models import Kind, ResourceState
+from madang.facilities.compute import storage
+from madang.facilities.compute.models import Partition
+from madang.grants.facility import Action, Card, Finding
+from madang.grants.models import Allocation, AllocationState
+from madang.jobs import actions as jobs
+from madang.web.amounts import written
+
+
+class ComputeFacility:
+    """A use is a job. Opening makes no account anywhere: the local engine asks the ledger by way of the job's hold."""
+
+    kind = Kind.COMPUTE
+
+    def feasibility(self, line: ApplicationLine) -> list[Finding]:
+        call = line.call_line.call
+        resource = line.call_line.resource
+        findings = []
+        if resource.state != ResourceState.OPEN:
+            findings.append(Finding(_("This resource isn't lent for now."), blocking=True))
+        partition = Partition.objects.filter(resource=resource).first()
+        if partition is None:
+            findings.append(Finding(_("No partition runs jobs for this resource yet.")))
+            return findings
+        if call.use and call.use.upper and call.use.lower:
+            most = partition.gpus * 86_400 * (call.use.upper - call.use.lower).days
+            if line.amount > most:
+                findings.append(
+                    Finding(
+                        _("This is more than the whole partition has on the days of use (%(most)s).")
+                        % {"most": written(most, resource.unit)},
+                        blocking=True,
+                    )
+                )
+            elif line.amount * 2 > most:
+                findings.append(Finding(_("This is more than half of the partition on all days of use.")))
+        if partition.declared:
+            findings.append(Finding(_("The GPUs of this partition are declared, not real.")))
+        return findings
+
+    def hold(self, line: ApplicationLine, until: datetime) -> None:
+        pass  # GPU time isn't set aside by the clock; the ledger's pool is what the call may give
+
+    def release(self, line: ApplicationLine) -> None:
+        pass
+
+    def open(self, allocation: Allocation) -> None:
+        pass
+
+    def pause(self, allocation: Allocation, reason: str) -> None:
+        pass  # new jobs are refused, and the poller closes its budget: what waits doesn't start
+
+    def resume(self, allocation: Allocation) -> None:
+        pass
+
+    def close(self, allocation: Allocation) -> None:
+        jobs.end_all(allocation, reason="the allocation is closed")
+
+    def card(self, allocation: Allocation) -> Card:
+        if allocation.state != AllocationState.OPEN:
+            return Card()
+        new = f"{reverse('compute:new')}?allocation={allocation.pk}"
+        listed = f"{reverse('compute:jobs')}?allocation={allocation.pk}"
+        return Card(
+            text=_("Run your own script on these GPUs. A job holds its worst case; what it doesn't use comes back."),
+            actions=[Action(_("Submit a job"), new, main=True), Action(_("Jobs"), listed)],
+        )
+
+
+class StorageFacility:
+    """A use is a quota held: what the runs of the grant leave on the disk is sampled and charged."""
+
+    kind = Kind.STORAGE
+
+    def feasibility(self, line: ApplicationLine) -> list[Finding]:
+        if line.call_line.resource.state != ResourceState.OPEN:
+            return [Finding(_("This resource isn't lent for now."), blocking=True)]
+        return []
+
+    def hold(self, line: ApplicationLine, until: datetime) -> None:
+        pass
+
+    def release(self, line: ApplicationLine) -> None:
+        pass
+
+    def open(self, allocation: Allocation) -> None:
+        storage.charge(allocation)
+
+    def pause(self, allocation: Allocation, reason: str) -> None:
+        pass
+
+    def resume(self, allocation: Allocation) -> None:
+        pass
+
+    def close(self, allocation: Allocation) -> None:
+        storage.charge(allocation)
+
+    def card(self, allocation: Allocation) -> Card:
+        if allocation.state not in (AllocationState.OPEN, AllocationState.PAUSED):
+            return Card()
+        most = storage.quota_mb(allocation, allocation.grant)
+        return Card(
+            text=_("The results of your jobs are kept here, until you delete them or the grant ends."),
+            facts=[(_("Quota"), f"{most:,} MB")],
+            actions=[Action(_("Files of your jobs"), reverse("compute:jobs"))],
+        )

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from madang.catalog.models import Resource
+from madang.engines.base import WORD
+from madang.facilities.compute.models import Cluster
+from madang.facilities.compute.queries import Offer
+from madang.jobs.checks import MOST_SCRIPT_BYTES
+from madang.web.amounts import written
+from madang.web.forms import Form, TextField, Upload, WholeNumber
+
+TYPICAL_MINUTES = 60
+
+
+class Minutes(WholeNumber):
+    """A time limit in minutes; its value is seconds."""
+
+    def clean(self, value: Any) -> int | None:
+        minutes = super().clean(value)
+        return None if minutes is None else minutes * 60
+
+
+class ScriptText(forms.CharField):
+    """Several lines, kept as they are: leading blanks and the last line end mean something to a program."""
+
+    widget = forms.Textarea(attrs={"rows": 16, "class": "code", "spellcheck": "false", "autocapitalize": "off"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, max_length=MOST_SCRIPT_BYTES, **kwargs)
+
+
+class SubmitForm(Form):
+    """What to run, on which allocation, with how much. Offers only what allocation, partition and balance allow."""
+
+    uuid = forms.UUIDField(widget=forms.HiddenInput)
+    allocation = forms.TypedChoiceField(label=_("Allocation"), coerce=int)
+    gpus = forms.TypedChoiceField(label=_("GPUs"), coerce=int)
+    limit_s = Minutes(
+        label=_("Time limit (minutes)"),
+        min_value=1,
+        help_text=_("The job is ended when it is reached. What it doesn't use comes back."),
+    )
+    name = TextField(label=_("Name"), max_length=80)
+    file = Upload(label=_("Script file"), required=False, help_text=_("Or paste the script below. At most 200 kB."))
+    script = ScriptText(
+        label=_("Script"), required=False, help_text=_("Its first line names the program that runs it: #!/usr/bin/env python3")
+    )
+    arguments = TextField(
+        label=_("Arguments"), max_length=4000, required=False, help_text=_("As on a command line, for example: --epochs 20")
+    )
+
+    def __init__(self, offers: Sequence[Offer], *args: Any, chosen: Offer | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.offers = {offer.allocation.pk: offer for offer in offers}
+        self.chosen = chosen or (offers[0] if offers else None)
+        self.fields["allocation"].choices = [(pk, _line_of(offer)) for pk, offer in self.offers.items()]  # type: ignore[attr-defined]
+        self.fields["uuid"].initial = uuid4
+        if self.chosen:
+            self.fields["allocation"].initial = self.chosen.allocation.pk
+            counts = self.chosen.counts or [1]
+            self.fields["gpus"].choices = [  # type: ignore[attr-defined]
+                (n, ngettext("%(n)s GPU", "%(n)s GPUs", n) % {"n": n}) for n in counts
+            ]
+            longest = max(1, self.chosen.partition.longest_s // 60)
+            minutes: Any = self.fields["limit_s"]
+            minutes.max_value = longest
+            minutes.validators = [v for v in minutes.validators if getattr(v, "code", "") != "max_value"]
+            minutes.validators.append(forms.fields.validators.MaxValueValidator(longest))
+            minutes.widget.attrs.update(min=1, max=longest)
+            minutes.initial = max(1, min(TYPICAL_MINUTES, self.chosen.most_minutes()))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        file, script = cleaned.get("file"), cleaned.get("script")
+        if file and script and script.strip():
+            self.add_error("script", _("Give the script once: as a file or pasted."))
+        elif file:
+            cleaned["script"] = self._read(file)
+        elif not (script or "").strip() and "script" not in self.errors and "file" not in self.errors:
+            self.add_error("script", _("Paste a script, or choose a file."))
+        try:
+            cleaned["argv"] = shlex.split(cleaned.get("arguments") or "")
+        except ValueError:
+            self.add_error("arguments", _("A quotation mark isn't closed."))
+        return cleaned
+
+    def _read(self, file: Any) -> str:
+        if file.size > MOST_SCRIPT_BYTES:
+            self.add_error("file", _("A script has at most 200 kB. Larger things belong into a dataset."))
+            return ""
+        try:
+            return str(file.read().decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            self.add_error("file", _("This isn't a text file in UTF-8."))
+            return ""
+
+
+def _line_of(offer: Offer) -> str:
+    row = offer.allocation
+    return _("%(resource)s · %(grant)s · %(left)s left") % {
+        "resource": row.resource.name,
+        "grant": row.grant.title,
+        "left": written(offer.left, row.resource.unit),
+    }
+
+
+class ClusterForm(Form):
+    code = TextField(label=_("Code"), max_length=40)
+    name_ko = TextField(label=_("Name (Korean)"), max_length=120)
+    name_en = TextField(label=_("Name (English)"), max_length=120)
+
+
+def a_word(value: str) -> None:
+    if not WORD.fullmatch(value):
+        raise ValidationError(_("Only letters, digits and hyphens."))
+
+
+class PartitionForm(Form):
+    """The slots of a resource on a cluster."""
+
+    resource = forms.ModelChoiceField(Resource.objects.none(), label=_("Resource"))
+    cluster = forms.ModelChoiceField(Cluster.objects.order_by("id"), label=_("Cluster"))
+    name = TextField(label=_("Name"), max_length=40, validators=[a_word], help_text=_("Letters, digits and hyphens, for example h100."))
+    gpu_type = TextField(label=_("GPU type"), max_length=40, validators=[a_word])
+    gpus = WholeNumber(label=_("GPUs"), min_value=1, max_value=1024)
+    most_gpus = WholeNumber(label=_("GPUs per job at most"), min_value=1, max_value=1024)
+    longest_s = Minutes(label=_("Longest time limit (minutes)"), min_value=1, max_value=90 * 1440)
+    memory_mb = WholeNumber(label=_("Memory per GPU (MiB)"), min_value=16, max_value=1 << 26, initial=4096)
+    declared = forms.BooleanField(
+        label=_("The GPUs are declared, not real"),
+        required=False,
+        help_text=_("Jobs then run on the processor and see no GPU. Every page says so."),
+    )
+
+    def __init__(self, resources: Sequence[Resource], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["resource"]
+        choice.queryset = Resource.objects.filter(pk__in=[row.pk for row in resources]).order_by("id")

@@ -1,0 +1,125 @@
+"""The engines of this site, as the jobs room asks for them, and what may run on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+import madang
+from madang.catalog.models import ResourceState
+from madang.engines.local import LocalEngine
+from madang.facilities.compute import storage
+from madang.facilities.compute.models import Cluster, EngineKind, Partition
+from madang.jobs.checks import clean_script
+from madang.jobs.engines import EngineWithFiles, Terms, Wish
+from madang.jobs.models import Job, Watch
+from madang.workflow.errors import Refused
+
+SHIPPED = Path(madang.__file__).parent / "demo" / "train.py"
+
+
+def connect() -> AbstractContextManager[psycopg.Connection[Any]]:
+    """A connection of its own to the site's database: engines and dispatchers know no Django."""
+    known = connection.get_connection_params()
+    return psycopg.connect(**{key: known[key] for key in ("host", "port", "user", "password", "dbname") if known.get(key)})
+
+
+@contextmanager
+def inside() -> Iterator[psycopg.Connection[Any]]:
+    """The connection of the open transaction, lent: what is written through it is done or undone with the rest."""
+    connection.ensure_connection()
+    assert connection.connection is not None
+    yield connection.connection
+
+
+def runs_of(cluster: str) -> Path:
+    """The folder that holds the runs of a cluster."""
+    return Path(settings.RUNS_ROOT) / cluster
+
+
+class Site:
+    """The host of all clusters of this site."""
+
+    def names(self) -> Sequence[str]:
+        return list(Cluster.objects.order_by("id").values_list("code", flat=True))
+
+    def build(self, name: str) -> EngineWithFiles:
+        cluster = Cluster.objects.filter(code=name).first()
+        if cluster is None or cluster.engine != EngineKind.LOCAL:
+            raise KeyError(name)
+        return LocalEngine(connect, runs_of(name), name)
+
+    def admit(self, wish: Wish) -> Terms:
+        """What the form offers is what is let in: nothing here is checked only by a page."""
+        partition = (
+            Partition.objects.select_related("cluster", "resource")
+            .filter(cluster__code=wish.engine, name=wish.partition)
+            .first()
+        )
+        if partition is None or partition.resource_id != wish.allocation.resource_id:
+            raise Refused(_("This allocation isn't for that partition."), field="partition")
+        if partition.resource.state != ResourceState.OPEN:
+            raise Refused(_("This partition takes no jobs for now."), field="allocation")
+        errors = {}
+        if wish.gpus > partition.most_gpus:
+            errors["gpus"] = ngettext(
+                "A job has at most %(most)s GPU here.", "A job has at most %(most)s GPUs here.", partition.most_gpus
+            ) % {"most": partition.most_gpus}
+        if wish.limit_s > partition.longest_s:
+            errors["limit_s"] = _("The longest time limit here is %(minutes)s minutes.") % {
+                "minutes": partition.longest_s // 60
+            }
+        if errors:
+            raise Refused(" ".join(errors.values()), errors=errors)
+        if wish.trusted:
+            if not is_shipped(wish.script):
+                raise Refused(_("Only the job that this software ships is trusted, and only in a demonstration."))
+        else:
+            _check_walls(wish, Watch.objects.filter(engine=wish.engine).first())
+        storage.check_room(wish.allocation.grant)
+        return Terms(partition.gpu_type, partition.memory_mb * wish.gpus, 1)
+
+
+def _check_walls(wish: Wish, watch: Watch | None) -> None:
+    """Other people's code runs only in a sandbox, and beside that of another organization only where users are apart."""
+    health = watch.health if watch else {}
+    if health and not health.get("sandbox") and health.get("lag_s") is not None:
+        raise Refused(_("This machine has no sandbox: it runs only its operator's own jobs."), field="script")
+    if health.get("kept_apart"):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('madang tenant of ' || %s, 0))", [wish.engine])
+    others = Job.objects.filter(engine=wish.engine, trusted=False).exclude(
+        allocation__grant__organization=wish.allocation.grant.organization_id
+    )
+    if others.exists():
+        raise Refused(
+            _(
+                "This cluster can't keep organizations apart, and another one already uses it. "
+                "Ask the operator of the site for another cluster."
+            ),
+            field="allocation",
+        )
+
+
+def is_shipped(script: str) -> bool:
+    """Whether this is, to the letter, the job of the demonstration, and a demonstration runs."""
+    return bool(settings.DEMO) and hashlib.sha256(clean_script(script).encode()).hexdigest() == _shipped_digest()
+
+
+@cache
+def _shipped_digest() -> str:
+    return hashlib.sha256(clean_script(SHIPPED.read_text()).encode()).hexdigest()
+
+
+site = Site()

@@ -1,0 +1,276 @@
+"""What the pages of computing read. Nothing here asks an engine but for the log and the files of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from madang.catalog.models import Kind, Rate, Resource, ResourceState
+from madang.catalog.queries import rates_on
+from madang.engines.base import FileEntry, RunKey, Unavailable
+from madang.engines.base import Missing as NoFile
+from madang.facilities.compute import text
+from madang.facilities.compute.models import Cluster, Partition
+from madang.grants.models import Allocation
+from madang.grants.queries import allocations_for_jobs
+from madang.identity.access import access_of
+from madang.identity.models import Role
+from madang.jobs import queries as jobs
+from madang.jobs.engines import EngineWithFiles, engine_named
+from madang.jobs.models import Job, Watch, worst_case
+from madang.jobs.poller import SILENT
+from madang.ledger.models import Entry
+from madang.web.templatetags.madang import SEOUL
+from madang.workflow.errors import Missing, NotAllowed
+from madang.workflow.moment import now
+
+SHOWN_LOG = 200_000  # bytes at the end of a log that a page shows
+CHUNK = 256 * 1024
+
+
+def missing() -> Missing:
+    return Missing(_("There is nothing here, or it isn't yours to see."))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What one allocation lets its holder run now, and where. `left` in GPU-seconds."""
+
+    allocation: Allocation
+    partition: Partition
+    left: int
+    rate: Rate | None
+
+    @property
+    def most_gpus(self) -> int:
+        """What the partition lets a job have, and the balance covers for a minute."""
+        return max(0, min(self.partition.most_gpus, self.left // 60))
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of GPUs to choose from: each up to 8, then doublings, and the most there is."""
+        most = self.most_gpus
+        counts = [n for n in range(1, min(most, 8) + 1)]
+        while counts and counts[-1] * 2 <= most:
+            counts.append(counts[-1] * 2)
+        return counts if not counts or counts[-1] == most else [*counts, most]
+
+    def most_minutes(self, gpus: int = 1) -> int:
+        """The longest time limit that partition and balance allow for so many GPUs."""
+        return max(0, min(self.partition.longest_s // 60, self.left // (60 * max(1, gpus))))
+
+
+def offers(person: Any) -> list[Offer]:
+    """Every allocation that the person can run jobs on now, in a fixed number of statements."""
+    allocations = allocations_for_jobs(person)
+    resources = [row.resource_id for row in allocations]
+    places = {
+        row.resource_id: row
+        for row in Partition.objects.filter(resource__in=resources, resource__state=ResourceState.OPEN).select_related(
+            "cluster"
+        )
+    }
+    rates = rates_on(resources, now().astimezone(SEOUL).date()) if allocations else {}
+    return [
+        Offer(row, places[row.resource_id], row.meter.left, rates.get(row.resource_id))
+        for row in allocations
+        if row.resource_id in places
+    ]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would hold: GPU-seconds, its list price in KRW (None without a rate), and what would be left."""
+
+    held: int
+    krw: int | None
+    left_after: int
+
+    @property
+    def covered(self) -> bool:
+        return self.left_after >= 0
+
+
+def estimate(offer: Offer, gpus: int, limit_s: int) -> Estimate:
+    held = worst_case(gpus, limit_s)
+    return Estimate(held, offer.rate.price_of(held) if offer.rate else None, offer.left - held)
+
+
+def price_of(job: Job) -> int | None:
+    """The list price in KRW of what a job was charged, at the rate of the day it was submitted."""
+    day = job.submitted_at.astimezone(SEOUL).date()
+    rate = rates_on([job.allocation.resource_id], day).get(job.allocation.resource_id)
+    return rate.price_of(job.used) if rate else None
+
+
+def first_run(job: Job) -> RunKey:
+    return RunKey(job.uuid)
+
+
+def engine_of(job: Job) -> EngineWithFiles:
+    return engine_named(job.engine)
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """A part of a log, ready to show. `next` is where the next part begins; `skipped` bytes are before `offset`."""
+
+    text: str
+    offset: int
+    next: int
+    size: int
+
+    @property
+    def skipped(self) -> int:
+        return self.offset
+
+
+def log_tail(job: Job) -> LogPart:
+    """The end of the log, from the beginning of a line on."""
+    engine, run = engine_of(job), first_run(job)
+    size = engine.log_size(run)
+    start = max(0, size - SHOWN_LOG)
+    data = engine.log(run, start, SHOWN_LOG)
+    if start:
+        cut = data.find(b"\n") + 1
+        start, data = start + cut, data[cut:]
+    data = text.whole(data) if job.lives else data
+    return LogPart(text.plain(data), start, start + len(data), size)
+
+
+def log_part(job: Job, offset: int, *, size: int = CHUNK) -> LogPart:
+    """What was written since `offset`: whole lines while the job lives, so that no sequence is cut in two."""
+    engine, run = engine_of(job), first_run(job)
+    there = engine.log_size(run)
+    offset = min(max(0, offset), there)
+    data = text.whole(engine.log(run, offset, size))
+    if (job.lives or len(data) == size) and b"\n" in data:
+        data = data[: data.rfind(b"\n") + 1]
+    return LogPart(text.plain(data), offset, offset + len(data), there)
+
+
+def whole_log(job: Job) -> Any:
+    """The bytes of the log in pieces."""
+    engine, run = engine_of(job), first_run(job)
+    offset, size = 0, engine.log_size(run)
+    while offset < size and (piece := engine.log(run, offset, CHUNK)):
+        offset += len(piece)
+        yield piece
+
+
+def files_of(job: Job) -> list[FileEntry]:
+    """What the job has written so far; empty where it hasn't started or its files were deleted."""
+    try:
+        return engine_of(job).files(first_run(job))
+    except (NoFile, Unavailable, FileNotFoundError):
+        return []
+
+
+def open_file(job: Job, path: str) -> BinaryIO:
+    try:
+        return engine_of(job).open_file(first_run(job), path)
+    except NoFile as error:
+        raise missing() from error
+
+
+@dataclass(frozen=True)
+class Place:
+    """A partition as the public sees it: how many of its slots are busy and how many jobs wait, when last looked at."""
+
+    partition: Partition
+    busy: int
+    queued: int
+    watch: Watch | None
+    rate: Rate | None = None
+
+    @property
+    def free(self) -> int:
+        return max(0, self.partition.gpus - self.busy)
+
+    @property
+    def busy_share(self) -> int:
+        return round(100 * self.busy / self.partition.gpus) if self.partition.gpus else 0
+
+    @property
+    def sandbox(self) -> bool | None:
+        """None where no dispatcher has ever looked."""
+        health = self.watch.health if self.watch else {}
+        return bool(health.get("sandbox")) if health.get("lag_s") is not None else None
+
+    @property
+    def seen_at(self) -> Any:
+        return self.watch.answered_at if self.watch else None
+
+
+def places(partitions: QuerySet[Partition] | None = None) -> list[Place]:
+    """The partitions of the site, with what the poller last heard of them."""
+    rows = (Partition.objects.all() if partitions is None else partitions).select_related("cluster", "resource__owner")
+    watches = jobs.watches()
+    found = list(rows.order_by("cluster_id", "id"))
+    rates = rates_on([row.resource_id for row in found], now().astimezone(SEOUL).date()) if found else {}
+    return [_place(row, watches.get(row.cluster.code), rates.get(row.resource_id)) for row in found]
+
+
+def _place(partition: Partition, watch: Watch | None, rate: Rate | None) -> Place:
+    slots = (watch.health if watch else {}).get("slots", [])
+    count = next((row for row in slots if row["gpu_type"] == partition.gpu_type), {"busy": 0, "queued": 0})
+    return Place(partition, count["busy"], count["queued"], watch, rate)
+
+
+def place(code: str) -> Place:
+    """The partition of a resource of the catalog, by the resource's code."""
+    found = places(Partition.objects.filter(resource__code=code))
+    if not found:
+        raise missing()
+    return found[0]
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """One cluster as its operator sees it. `silent`: no complete answer for too long, or never."""
+
+    cluster: Cluster
+    watch: Watch | None
+    lines: Sequence[jobs.Line]
+    silent: bool
+
+    @property
+    def health(self) -> dict[str, Any]:
+        return self.watch.health if self.watch else {}
+
+
+@dataclass(frozen=True)
+class Health:
+    clusters: list[ClusterState]
+    holds: list[Entry]
+    unheld: list[Job]
+    resources: list[Resource]
+
+
+def health(person: Any) -> Health:
+    """The page of the operator: every engine, and what must never be (a hold without a job, a job without a hold)."""
+    access = access_of(person)
+    if not (access.holds(Role.OPERATOR) or access.somewhere(Role.STEWARD)):
+        raise NotAllowed(_("This page is for the operator of the site and for stewards."))
+    watches, lines, moment = jobs.watches(), jobs.lines(), now()
+    clusters = []
+    for cluster in Cluster.objects.order_by("id"):
+        watch = watches.get(cluster.code)
+        silent = watch is None or watch.answered_at is None or watch.answered_at + SILENT < moment
+        mine = [line for line in lines if line.engine == cluster.code]
+        clusters.append(ClusterState(cluster, watch, mine, silent))
+    return Health(clusters, jobs.holds_without_a_job(), jobs.jobs_without_a_hold(), resources_without_partition(person))
+
+
+def resources_without_partition(person: Any) -> list[Resource]:
+    """The resources for computing that this person could give a partition to."""
+    access = access_of(person)
+    rows = Resource.objects.filter(kind=Kind.COMPUTE, partition=None).exclude(state=ResourceState.RETIRED)
+    if not access.holds(Role.OPERATOR):
+        kept = [id for role, scope, id in access.roles if role == Role.STEWARD and scope == "resource"]
+        rows = rows.all() if access.holds(Role.STEWARD) else rows.filter(pk__in=kept)
+    return list(rows.order_by("id"))

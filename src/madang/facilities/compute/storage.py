@@ -1,0 +1,175 @@
+"""What the runs of a grant hold on the disk, its quota, and what it costs: measured, sampled, charged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils.translation import gettext as _
+
+from madang.catalog.models import Kind
+from madang.facilities.compute.models import Folder, StorageSample
+from madang.grants.models import Allocation, AllocationState, Grant
+from madang.jobs.models import Job
+from madang.ledger import actions as ledger
+from madang.ledger.errors import Overspent
+from madang.workflow.errors import Refused
+from madang.workflow.moment import now
+
+MB = 1_000_000
+MB_HOUR = MB * 3600  # byte-seconds
+WITHOUT_STORAGE_MB = 10_000  # what a grant without storage may leave on the disk
+SETTLED = timedelta(minutes=1)  # after its end, a run's folder no longer changes
+SOURCE = "storage"
+logger = logging.getLogger(__name__)
+
+
+def quota_mb(allocation: Allocation, grant: Grant) -> int:
+    """An allocation is MB-hours over the days of use; the quota is what may be held all that time."""
+    hours = max(1, int((grant.ends_at - grant.starts_at).total_seconds() // 3600))
+    return max(1, allocation.amount // hours)
+
+
+def of_grant(grant: Grant) -> Allocation | None:
+    """The open storage of a grant, if it has one."""
+    return (
+        Allocation.objects.filter(grant=grant, resource__kind=Kind.STORAGE, state=AllocationState.OPEN)
+        .order_by("id")
+        .first()
+    )
+
+
+def held_bytes(grant: Grant) -> int:
+    """What its runs hold, as last measured."""
+    total = Folder.objects.filter(job__allocation__grant=grant).aggregate(total=Sum("bytes"))["total"]
+    return int(total or 0)
+
+
+def check_room(grant: Grant) -> None:
+    """Raises Refused where the storage of the grant is full: a job that can't write its result shouldn't start."""
+    allocation = of_grant(grant)
+    most = quota_mb(allocation, grant) if allocation else WITHOUT_STORAGE_MB
+    held = held_bytes(grant)
+    if held >= most * MB:
+        raise Refused(
+            _("The storage of this grant is full: %(held)s of %(most)s MB. Delete the files of jobs that you no longer need.")
+            % {"held": f"{held // MB:,}", "most": f"{most:,}"},
+            field="allocation",
+        )
+
+
+def folder_of(job: Job) -> Path:
+    return Path(settings.RUNS_ROOT) / job.engine / str(job.uuid)
+
+
+def measure() -> int:
+    """Measure the folders that may have changed. How many were."""
+    moment, measured = now(), 0
+    jobs = Job.objects.filter(told_at__isnull=False).filter(Q(folder=None) | Q(folder__final=False))
+    for job in jobs.select_related("folder").defer("script").order_by("id").iterator(chunk_size=500):
+        folder: Folder | None = getattr(job, "folder", None)
+        if folder and folder.deleted_at:
+            remove_files(job)
+        Folder.objects.update_or_create(
+            job=job,
+            defaults={
+                "bytes": size_of(folder_of(job)),
+                "final": job.ended_at is not None and job.ended_at + SETTLED < moment,
+            },
+        )
+        measured += 1
+    return measured
+
+
+def sample() -> int:
+    """Charge every open storage for what it held since it was last looked at. How many samples were written."""
+    rows = Allocation.objects.filter(resource__kind=Kind.STORAGE, state__in=[AllocationState.OPEN, AllocationState.PAUSED])
+    written = 0
+    for allocation in rows.select_related("grant", "resource").order_by("id"):
+        try:
+            written += charge(allocation)
+        except Exception:
+            logger.exception("the storage of allocation %s could not be charged", allocation.pk)
+    return written
+
+
+@transaction.atomic
+def charge(allocation: Allocation) -> bool:
+    """One sample: what was held since the one before is charged, or booked as an overrun where it isn't covered.
+
+    The time between is charged at what was held at its start. Nothing is written while nothing changes; time adds up.
+    """
+    Allocation.objects.select_for_update(of=("self",)).get(pk=allocation.pk)
+    last = StorageSample.objects.filter(allocation=allocation).order_by("-id").first()
+    moment, held = now(), held_bytes(allocation.grant)
+    owed = last.carry + last.bytes * int((moment - last.at).total_seconds()) if last else 0
+    amount, carry = divmod(owed, MB_HOUR)
+    if last and not amount and held == last.bytes:
+        return False
+    if amount:
+        _book(allocation, amount, key=f"{allocation.pk}#{last.pk if last else 0}", at=moment)
+    StorageSample.objects.create(allocation=allocation, at=moment, bytes=held, charged_mb_hours=amount, carry=carry)
+    return True
+
+
+def _book(allocation: Allocation, amount: int, *, key: str, at: Any) -> None:
+    assert allocation.account is not None
+    booked: dict[str, Any] = {
+        "account": allocation.account,
+        "sink": ledger.site_account(commodity=allocation.resource.commodity, role="consumed"),
+        "source": SOURCE,
+        "key": key,
+        "event_at": at,
+        "actor": None,
+        "reason": "storage held",
+    }
+    try:
+        ledger.charge(amount=amount, **booked)
+    except Overspent as short:
+        # What is left pays for what it can; the rest was used all the same.
+        left = max(0, min(short.left or 0, amount))
+        if left:
+            ledger.charge(amount=left, **booked)
+        ledger.overrun(amount=amount - left, **booked)
+
+
+def size_of(path: Path) -> int:
+    """Bytes on the disk of everything below `path`; no link is followed, and what can't be read counts nothing."""
+    total = 0
+    for _folder, _folders, names, fd in os.fwalk(path, follow_symlinks=False):
+        for name in names:
+            try:
+                facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                total += facts.st_blocks * 512
+    return total
+
+
+def remove_files(job: Job) -> None:
+    """Remove the work folders of an ended job. Its log stays. rmtree follows no links."""
+    for work in folder_of(job).glob("*/*/work"):
+        shutil.rmtree(work, onerror=_open_and_retry)
+
+
+def _open_and_retry(function: Any, path: str, _error: Any) -> None:
+    """A job may have left folders that nobody may enter, not even its owner."""
+    parent = Path(path).parent
+    try:
+        parent.chmod(0o700)
+        if not Path(path).is_symlink() and Path(path).is_dir():
+            Path(path).chmod(0o700)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
+    except OSError:
+        logger.warning("could not be removed: %s", path)

@@ -1,0 +1,21 @@
+from django.urls import path
+
+from madang.facilities.compute import views
+
+app_name = "compute"
+urlpatterns = [
+    path("", views.partitions, name="partitions"),
+    path("partitions/<slug:code>/", views.partition, name="partition"),
+    path("health/", views.health, name="health"),
+    path("clusters/add/", views.add_cluster, name="add_cluster"),
+    path("partitions-add/", views.add_partition, name="add_partition"),
+    path("jobs/", views.jobs, name="jobs"),
+    path("jobs/new/", views.new, name="new"),
+    path("jobs/<uuid:uuid>/", views.job, name="job"),
+    path("jobs/<uuid:uuid>/log/", views.log, name="log"),
+    path("jobs/<uuid:uuid>/log.txt", views.whole_log, name="whole_log"),
+    path("jobs/<uuid:uuid>/script.txt", views.script, name="script"),
+    path("jobs/<uuid:uuid>/files/<path:path>", views.file, name="file"),
+    path("jobs/<uuid:uuid>/cancel/", views.cancel, name="cancel"),
+    path("jobs/<uuid:uuid>/delete-files/", views.delete_files, name="delete_files"),
+]

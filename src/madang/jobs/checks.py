@@ -1,0 +1,71 @@
+"""What can be said about a job before anything is asked of the database. All problems at once, each at its field."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from madang.engines.base import MAX_LIMIT_S
+from madang.web.forms import unusable
+from madang.workflow.errors import Refused
+
+MOST_SCRIPT_BYTES = 200_000
+MOST_ARGUMENTS = 100
+MOST_ARGUMENT = 1000  # characters
+
+
+def clean_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def clean_script(script: str) -> str:
+    """The script as it is kept and run: Unix line ends, one at its end. What a browser does to it is undone here."""
+    return script.replace("\r\n", "\n").replace("\r", "\n").rstrip() + "\n"
+
+
+def check(*, name: str, script: str, arguments: Sequence[str], gpus: int, limit_s: int) -> None:
+    """Raises Refused with every field that is wrong. `name` and `script` as cleaned above."""
+    errors: dict[str, Any] = {
+        "name": _name(name),
+        "script": _script(script),
+        "arguments": _arguments(arguments),
+        "gpus": "" if 1 <= gpus <= 1024 else _("From 1 to 1,024 GPUs."),
+        "limit_s": "" if 1 <= limit_s <= MAX_LIMIT_S else _("A time limit is from 1 second to 90 days."),
+    }
+    errors = {field: message for field, message in errors.items() if message}
+    if errors:
+        raise Refused(" ".join(errors.values()), errors=errors)
+
+
+def _name(name: str) -> str:
+    if not name:
+        return _("A job needs a name.")
+    if len(name) > 80:
+        return _("A job's name has at most 80 characters.")
+    if sign := unusable(name):
+        return _("This holds a sign that can't be used here (%(sign)s).") % {"sign": sign}
+    return ""
+
+
+def _script(script: str) -> str:
+    if len(script) > MOST_SCRIPT_BYTES or len(script.encode(errors="replace")) > MOST_SCRIPT_BYTES:
+        return _("A script has at most 200 kB. Larger things belong into a dataset.")
+    if "\x00" in script or any("\ud800" <= sign <= "\udfff" for sign in script):
+        return _("The script holds a NUL or a broken character. Is it a text file?")
+    if not script.startswith("#!"):
+        return _("The first line of a script names the program that runs it, for example: #!/usr/bin/env python3")
+    return ""
+
+
+def _arguments(arguments: Sequence[str]) -> str:
+    if len(arguments) > MOST_ARGUMENTS:
+        return _("At most 100 arguments.")
+    for argument in arguments:
+        if len(argument) > MOST_ARGUMENT:
+            return _("An argument has at most 1,000 characters.")
+        if sign := unusable(argument):
+            return _("This holds a sign that can't be used here (%(sign)s).") % {"sign": sign}
+    return ""

@@ -1,0 +1,97 @@
+"""Which engines there are. This room knows none by itself: a facility registers as the host of its engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from madang.engines.base import Engine, FileEntry, RunKey
+from madang.grants.models import Allocation
+from madang.workflow.errors import Missing
+
+
+class EngineWithFiles(Engine, Protocol):
+    """An engine that also shows what its runs wrote. These three, and `log`, may be called inside a web request."""
+
+    def files(self, run: RunKey) -> list[FileEntry]: ...
+
+    def open_file(self, run: RunKey, path: str) -> BinaryIO:
+        """For reading; no link is followed. Raises the engines' `Missing`."""
+
+    def log_size(self, run: RunKey) -> int: ...
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to run, before it is a job."""
+
+    uuid: UUID
+    allocation: Allocation
+    engine: str
+    partition: str
+    script: str
+    gpus: int
+    limit_s: int
+    trusted: bool
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the host lets it run. Memory in MiB for the whole job."""
+
+    gpu_type: str
+    memory_mb: int
+    cpus: int
+
+
+class Host(Protocol):
+    """Who runs engines: knows their names, builds them, and says what may run on them."""
+
+    def names(self) -> Sequence[str]: ...
+
+    def build(self, name: str) -> EngineWithFiles:
+        """Raises KeyError for a name that isn't its own."""
+
+    def admit(self, wish: Wish) -> Terms:
+        """Raises Refused, with the field that is wrong. Called inside the transaction of the submission."""
+
+
+_hosts: list[Host] = []
+_built: dict[str, EngineWithFiles] = {}
+
+
+def register(host: Host) -> None:
+    _hosts.append(host)
+    _built.clear()
+
+
+def unregister(host: Host) -> None:
+    _hosts.remove(host)
+    _built.clear()
+
+
+def names() -> list[str]:
+    """Every engine of every host."""
+    return [name for host in _hosts for name in host.names()]
+
+
+def engine_named(name: str) -> EngineWithFiles:
+    """The engine, built when first asked for and kept for the life of the process."""
+    if name not in _built:
+        _built[name] = _host_of(name).build(name)
+    return _built[name]
+
+
+def admit(wish: Wish) -> Terms:
+    return _host_of(wish.engine).admit(wish)
+
+
+def _host_of(name: str) -> Host:
+    for host in _hosts:
+        if name in host.names():
+            return host
+    raise Missing(_("There is no such engine."))

@@ -1,0 +1,143 @@
+"""The loop that looks at the engines: what is alive, what has ended, what was left undone.
+
+It keeps nothing in memory. Killed anywhere and started again, or run twice at once, it does the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
+from madang.grants.models import AllocationState, GrantState
+from madang.jobs import actions, engines
+from madang.jobs.models import LIVE, Job, JobState, Watch
+from madang.workflow.moment import now
+
+EVERY_S = 1.5
+SILENT = timedelta(seconds=30)  # without a complete answer for so long, nothing is known of an engine's jobs
+LEFT_UNDONE = timedelta(seconds=15)  # an accepted job should have been handed over by now
+MOST_PAGES = 200
+logger = logging.getLogger(__name__)
+
+
+def run(stop: threading.Event, every_s: float = EVERY_S) -> None:
+    """Look at every engine until `stop` is set. For a thread or a process of its own; survives a lost database."""
+    while not stop.is_set():
+        try:
+            look()
+        except Exception:
+            logger.exception("looking at the engines failed; the next look is in %s s", every_s)
+            connection.close()
+        stop.wait(every_s)
+    connection.close()
+
+
+def look() -> None:
+    """One look at every engine, by one poller at a time. An engine that fails doesn't keep the others from it."""
+    with _alone() as mine:
+        if not mine:
+            return
+        for name in sorted({*engines.names(), *Job.objects.filter(state__in=LIVE).values_list("engine", flat=True)}):
+            try:
+                reconcile(name)
+            except Exception:
+                logger.exception("looking at the engine %s failed", name)
+                if not connection.in_atomic_block:
+                    connection.close_if_unusable_or_obsolete()
+
+
+def reconcile(name: str) -> None:
+    """Snapshot first, then usage, then what the two say together, then what was left undone."""
+    watch, _made = Watch.objects.get_or_create(engine=name)
+    watch.asked_at = now()
+    try:
+        engine = engines.engine_named(name)
+        snapshot = engine.poll()
+        _usage(watch, engine)
+        forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
+        watch.health = _health(engine)
+        watch.lag_s, watch.error = snapshot.lag_s, ""
+        if snapshot.complete:
+            watch.answered_at = watch.asked_at
+        _budgets(engine, name)
+        _left_undone(engine, name, watch.asked_at, forgotten)
+    except Unavailable as silent:
+        watch.error = silent.message[:400]
+        if watch.answered_at is None or watch.answered_at + SILENT < watch.asked_at:
+            actions.lose_sight(name)
+    finally:
+        if connection.is_usable():
+            watch.save(update_fields=["asked_at", "answered_at", "lag_s", "error", "health"])
+
+
+def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
+    """Record what ended. The cursor moves only over what is recorded; a row that fails is asked for again next time."""
+    for _page in range(MOST_PAGES):
+        page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
+        actions.record_usage(watch.engine, page.rows)
+        if page.next != watch.cursor:
+            watch.cursor = page.next
+            watch.save(update_fields=["cursor"])
+        if not page.more:
+            return
+
+
+def _health(engine: engines.EngineWithFiles) -> dict[str, Any]:
+    """The engine's own word, as JSON. Tenants are kept apart only where the engine says so."""
+    health = engine.health()
+    return {**asdict(health), "kept_apart": bool(getattr(health, "kept_apart", False))}
+
+
+def _budgets(engine: engines.EngineWithFiles, name: str) -> None:
+    """What waits on an allocation that is paused or over doesn't start."""
+    live = Job.objects.filter(engine=name, state__in=LIVE).select_related("allocation__grant").only(
+        "allocation__state", "allocation__grant__state", "allocation__grant__ends_at"
+    )
+    moment = now()
+    wanted = {
+        actions.budget_name(job): Limits(
+            account=actions.account_name(job),
+            budget=actions.budget_name(job),
+            open=job.allocation.state == AllocationState.OPEN
+            and job.allocation.grant.state == GrantState.ACTIVE
+            and moment < job.allocation.grant.ends_at,
+        )
+        for job in live
+    }
+    engine.sync(list(wanted.values()), apply=True)
+
+
+def _left_undone(engine: engines.EngineWithFiles, name: str, moment: datetime, forgotten: list[Job]) -> None:
+    """Jobs whose task was lost are handed over, jobs that the engine doesn't know too; what should end is ended."""
+    late = Job.objects.filter(engine=name, state=JobState.ACCEPTED, submitted_at__lt=moment - LEFT_UNDONE)
+    for job in [*late.select_related("allocation"), *forgotten]:
+        actions.hand_over(job)
+    for job in Job.objects.filter(engine=name, state__in=LIVE, cancel_asked_at__isnull=False, told_at__isnull=False):
+        try:
+            engine.cancel(job.uuid)
+        except Unavailable:
+            raise
+        except EngineError:
+            logger.exception("the job %s could not be canceled", job.uuid)
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether no other poller of this database is at work. Two would do no harm, only the same work twice."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('madang poller', 0))")
+        (mine,) = cursor.fetchone()
+    try:
+        yield mine
+    finally:
+        if mine and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended('madang poller', 0))")
