@@ -1,4 +1,4 @@
-"""From the announced decision to the open package, and to its end. Everything that a verb opens or frees, it does in one
+"""From the announced decision to the open package, and to its end. What a verb opens or frees, it does in one
 transaction: the agreement, the accounts and postings of the ledger, the facilities."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -49,8 +50,8 @@ def announce(actor: Person, *, call: Call) -> list[Grant]:
 def promote(actor: Person, *, application: Application, amounts: Mapping[int, int] | None = None) -> Grant:
     """Offer what somebody gave back to the next on the reserve list.
 
-    `amounts` by application line; without it what the decision awarded, or else what was asked. Refused out of turn, and
-    where it would exceed what the call has for all awards together.
+    `amounts` by application line; without it what the decision awarded, or else what was asked. Refused out of turn,
+    and where it would exceed what the call has for all awards together.
     """
     call = application.call
     require(actor, Role.OFFICER, program=call.program_id)
@@ -63,7 +64,8 @@ def promote(actor: Person, *, application: Application, amounts: Mapping[int, in
         (chosen,) = (a for a in decided(call, ApplicationState.SELECTED) if a.pk == application.pk)
         if waiting and _turn(waiting[0]) < _turn(chosen):
             raise Refused(
-                _("“%(title)s” is first on the reserve list.") % {"title": waiting[0].title or waiting[0].receipt_number}
+                _("“%(title)s” is first on the reserve list.")
+                % {"title": waiting[0].title or waiting[0].receipt_number}
             )
         asked = {line.pk: line.amount for line in chosen.lines.all()}
         awarded = {id: amount for id, amount in (amounts or rules.awards_of(chosen) or asked).items() if amount > 0}
@@ -95,7 +97,9 @@ def _check_award(call: Call, application: Application, amounts: Mapping[int, int
         offer = lines[id].call_line
         left = offer.total - sum(row.amount for row in given if row.line.call_line_id == offer.pk)
         if amount > min(offer.most, lines[id].amount, left):
-            errors[f"line-{id}"] = _("There isn't that much left of “%(resource)s”.") % {"resource": offer.resource.name}
+            errors[f"line-{id}"] = _("There isn't that much left of “%(resource)s”.") % {
+                "resource": offer.resource.name
+            }
     if errors:
         raise Refused(_("The call has less left than this."), errors=errors)
     rates = rules.rates_for([application], now().astimezone(rules.SEOUL).date())
@@ -234,7 +238,7 @@ def _let_go(grant: Grant) -> None:
 
 
 def close(actor: Person, *, grant: Grant, reason: str) -> Grant:
-    """End an active grant: facilities close, and what is left goes back to the pools. Refused while something is held."""
+    """End an active grant: facilities close, what is left goes back to the pools. Refused while something is held."""
     require(actor, Role.OFFICER, program=grant.program_id)
     if not reason.strip():
         raise Refused(_("Say why."), field="reason")
@@ -297,7 +301,7 @@ def _require_keeper(actor: Person, allocation: Allocation) -> None:
     require(actor, Role.OFFICER, program=allocation.grant.program_id)
 
 
-def may_keep(person: Person, allocation: Allocation) -> bool:
+def may_keep(person: Any, allocation: Allocation) -> bool:
     """Whether this person may pause and resume it: what the page asks before it shows the buttons."""
     access = access_of(person)
     return allocation.state in (AllocationState.OPEN, AllocationState.PAUSED) and (

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from madang.calls.models import Application, ApplicationLine
 from madang.catalog.models import Resource
@@ -18,11 +19,11 @@ from madang.workflow.machine import Machine, state_check
 
 
 class GrantState(models.TextChoices):
-    OFFERED = "offered", _("waits for your agreement")
-    ACTIVE = "active", _("active")
-    DECLINED = "declined", _("declined")
-    LAPSED = "lapsed", _("lapsed")
-    CLOSED = "closed", _("closed")
+    OFFERED = "offered", pgettext_lazy("grant", "agreement offered")
+    ACTIVE = "active", pgettext_lazy("grant", "active")
+    DECLINED = "declined", pgettext_lazy("grant", "declined")
+    LAPSED = "lapsed", pgettext_lazy("grant", "lapsed")
+    CLOSED = "closed", pgettext_lazy("grant", "closed")
 
 
 grant_moves = Machine(
@@ -100,10 +101,10 @@ class Agreement(models.Model):
 
 
 class AllocationState(models.TextChoices):
-    PROMISED = "promised", _("promised")
-    OPEN = "open", _("open")
-    PAUSED = "paused", _("paused")
-    CLOSED = "closed", _("closed")
+    PROMISED = "promised", pgettext_lazy("allocation", "promised")
+    OPEN = "open", pgettext_lazy("allocation", "open")
+    PAUSED = "paused", pgettext_lazy("allocation", "paused")
+    CLOSED = "closed", pgettext_lazy("allocation", "closed")
 
 
 allocation_moves = Machine(

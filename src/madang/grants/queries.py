@@ -59,9 +59,7 @@ def with_meters(allocations: Iterable[Allocation]) -> list[Allocation]:
         if balance is None or row.account is None:
             row.meter = Meter(left=row.amount)
         else:
-            row.meter = Meter(
-                balance.held, used.get(row.account, 0), balance.available, overruns.get(row.account, 0)
-            )
+            row.meter = Meter(balance.held, used.get(row.account, 0), balance.available, overruns.get(row.account, 0))
     return rows
 
 
@@ -156,9 +154,7 @@ def agreement_of(grant: Grant) -> Agreement:
 def history(grant: Grant, *, limit: int = 100) -> list[LogLine]:
     """What was done about this grant and its allocations, newest first."""
     of_allocations = Q(kind="grants.allocation", ref__in=[a.pk for a in grant.allocations.all()])
-    return list(
-        LogLine.objects.filter(Q(kind="grants.grant", ref=grant.pk) | of_allocations).order_by("-id")[:limit]
-    )
+    return list(LogLine.objects.filter(Q(kind="grants.grant", ref=grant.pk) | of_allocations).order_by("-id")[:limit])
 
 
 def allocation_for(person: Any, allocation: int, number: str | None = None) -> Allocation:
@@ -173,7 +169,7 @@ def allocation_for(person: Any, allocation: int, number: str | None = None) -> A
 
 
 def allocations_for_jobs(person: Any) -> list[Allocation]:
-    """What this person can run jobs on now: open compute allocations of active grants, on the days of use, with meters."""
+    """What this person can run jobs on now: open compute allocations, on the days of use, with their meters."""
     return with_meters(
         Allocation.objects.filter(
             resource__kind=Kind.COMPUTE,

@@ -74,7 +74,7 @@ def allocations_of(
 def draw_up(grant: Grant, allocations: Iterable[Allocation], version: int) -> Agreement:
     """Write the text of a version of the agreement from the terms, and its digest."""
     agreed = agreement.terms_of(grant, list(allocations))
-    korean, english = agreement.text_ko(agreed), agreement.text_en(agreed)
+    korean, english = agreement.text_of(agreed, "ko"), agreement.text_of(agreed, "en")
     return Agreement.objects.create(
         grant=grant,
         version=version,

@@ -1,4 +1,4 @@
-"""What a granted line costs: list price, reduction, own share. Whole won, and always list price = reduction + own share."""
+"""What a granted line costs, in whole won: list price = reduction + own share, always."""
 
 from __future__ import annotations
 

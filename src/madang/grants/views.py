@@ -42,7 +42,13 @@ def _next(request: HttpRequest, after: int | None) -> str:
 def index(request: HttpRequest) -> HttpResponse:
     form = FilterForm(request.GET, programs=queries.programs_of_grants(request.user))
     chosen = form.chosen()
-    page = queries.grants_page(request.user, after=_after(request), **chosen)
+    page = queries.grants_page(
+        request.user,
+        search=chosen["search"],
+        program=chosen["program"],
+        state=chosen["state"],
+        after=_after(request),
+    )
     return render(
         request,
         "grants/list.html",
@@ -146,9 +152,7 @@ def decline(request: HttpRequest, number: str) -> HttpResponse:
             actions.decline(request.user, grant=grant, reason=form.cleaned_data["reason"])  # type: ignore[arg-type]
             messages.success(request, _("The agreement is declined."))
             return redirect("grants:grant", number)
-    return render(
-        request, "grants/decline.html", {"grant": grant, "form": form}, status=422 if form.errors else 200
-    )
+    return render(request, "grants/decline.html", {"grant": grant, "form": form}, status=422 if form.errors else 200)
 
 
 @login_required
@@ -164,7 +168,10 @@ def history(request: HttpRequest, number: str) -> HttpResponse:
 def close(request: HttpRequest, number: str) -> HttpResponse:
     grant = queries.grant_for(request.user, number)
     return _with_reason(
-        request, grant, _("Close this grant"), lambda reason: actions.close(request.user, grant=grant, reason=reason)  # type: ignore[arg-type]
+        request,
+        grant,
+        _("Close this grant"),
+        lambda reason: actions.close(request.user, grant=grant, reason=reason),  # type: ignore[arg-type]
     )
 
 

@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class OutcomesConfig(AppConfig):
     name = "madang.outcomes"
     label = "outcomes"
+
+    def ready(self) -> None:
+        from madang.grants.facility import register_panel
+        from madang.outcomes.panel import panel
+
+        register_panel(panel)

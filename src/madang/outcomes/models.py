@@ -31,6 +31,10 @@ OUTCOME_UNIT = {
 }
 
 
+# More than this in one report is a slip of the finger, or several reports.
+OUTCOME_MOST = {"person": 100_000, "count": 10_000, "krw": 100_000_000_000_000}
+
+
 class OutcomeState(models.TextChoices):
     REPORTED = "reported", _("waits for verification")
     RETURNED = "returned", _("returned")
@@ -40,7 +44,7 @@ class OutcomeState(models.TextChoices):
 
 outcome_moves = Machine(
     OutcomeState,
-    (OutcomeState.REPORTED, "verify", OutcomeState.VERIFIED),
+    ((OutcomeState.REPORTED, OutcomeState.VERIFIED), "verify", OutcomeState.VERIFIED),
     (OutcomeState.REPORTED, "return", OutcomeState.RETURNED),
     ((OutcomeState.REPORTED, OutcomeState.RETURNED, OutcomeState.VERIFIED), "replace", OutcomeState.REPLACED),
 )
@@ -80,10 +84,11 @@ class Outcome(models.Model):
             state_check(OutcomeState, "outcome_state_known"),
             models.CheckConstraint(name="outcome_kind_known", condition=Q(kind__in=OutcomeKind.values)),
             models.CheckConstraint(name="outcome_is_positive", condition=Q(amount__gt=0)),
-            models.CheckConstraint(
-                name="outcome_share", condition=Q(share_percent__gte=0) & Q(share_percent__lte=100)
-            ),
+            models.CheckConstraint(name="outcome_share", condition=Q(share_percent__gte=0) & Q(share_percent__lte=100)),
         ]
+
+    def __str__(self) -> str:
+        return self.title
 
     @property
     def unit(self) -> str:

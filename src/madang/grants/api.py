@@ -1,0 +1,348 @@
+"""Grants, agreements and allocations over HTTP: the same verbs as the pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema
+
+from madang.calls.models import Application
+from madang.grants import actions, queries
+from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState
+from madang.ledger import queries as ledger
+from madang.ledger.models import Kind as EntryKind
+from madang.web.api import PROBLEMS, Amount, Id, Line, Slug, Text
+
+router = Router()
+After = Annotated[Id | None, Field(description="the `next` of the page before")]
+Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+class MeterOut(Schema):
+    """In the smallest unit of the resource: granted = held + used + left."""
+
+    granted: int
+    held: int
+    used: int
+    left: int
+    overrun: int
+
+
+class AllocationOut(Schema):
+    id: int
+    grant: str
+    resource: str
+    name_ko: str
+    name_en: str
+    kind: str
+    unit: str
+    amount: int
+    meter: MeterOut
+    list_krw: int | None
+    reduction_krw: int | None
+    own_share_krw: int | None
+    discount_ko: str
+    discount_en: str
+    state: AllocationState
+    opened_at: datetime | None
+
+
+class GrantOut(Schema):
+    number: str
+    title: str
+    organization: int
+    organization_ko: str
+    organization_en: str
+    program: str
+    call: str
+    application: int
+    state: GrantState
+    starts_at: datetime
+    ends_at: datetime
+    accept_by: datetime
+    accepted_at: datetime | None
+    allocations: list[AllocationOut]
+
+
+class GrantsOut(Schema):
+    items: list[GrantOut]
+    next: int | None
+
+
+class AgreementOut(Schema):
+    version: int
+    digest: str
+    text_ko: str
+    text_en: str
+    terms: dict[str, Any]
+    signed_at: datetime | None
+    signed_as: str
+
+
+class EntryOut(Schema):
+    """`change` is what the entry did to the balance; `held` is what it set aside, `overrun` what went beyond it."""
+
+    id: int
+    kind: EntryKind
+    change: int
+    held: int
+    overrun: int
+    event_at: datetime
+    booked_at: datetime
+    source: str
+    key: str
+    reason: str
+
+
+class StatementOut(Schema):
+    items: list[EntryOut]
+    next: int | None
+
+
+class TotalOut(Schema):
+    commodity: str
+    unit: str
+    granted: int
+    held: int
+    used: int
+    left: int
+    overrun: int
+
+
+class DifferenceOut(Schema):
+    account: int
+    figure: str
+    stored: int | None
+    counted: int
+
+
+class LedgerOut(Schema):
+    """`differences` is empty, or the ledger is wrong."""
+
+    totals: list[TotalOut]
+    differences: list[DifferenceOut]
+
+
+class Acceptance(Schema):
+    """`version` and `digest` are those of the agreement that was read."""
+
+    version: int = Field(ge=1, le=32_767)
+    digest: str = Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")
+    signed_as: Annotated[Line, Field(min_length=1, max_length=160)]
+
+
+class Reason(Schema):
+    reason: Annotated[Text, Field(min_length=1, max_length=600)]
+
+
+class Promotion(Schema):
+    """Awarded amounts by application line; without them what the decision said, or what was asked."""
+
+    amounts: dict[Slug, Amount] | None = Field(None, max_length=200)
+
+
+def allocation_out(row: Allocation, grant: Grant) -> AllocationOut:
+    resource, meter = row.resource, row.meter
+    return AllocationOut(
+        id=row.pk,
+        grant=grant.number,
+        resource=resource.code,
+        name_ko=resource.name_ko,
+        name_en=resource.name_en,
+        kind=resource.kind,
+        unit=resource.unit,
+        amount=row.amount,
+        meter=MeterOut(granted=meter.granted, held=meter.held, used=meter.used, left=meter.left, overrun=meter.overrun),
+        list_krw=row.list_krw,
+        reduction_krw=row.reduction_krw,
+        own_share_krw=row.own_share_krw,
+        discount_ko=row.discount_ko,
+        discount_en=row.discount_en,
+        state=AllocationState(row.state),
+        opened_at=row.opened_at,
+    )
+
+
+def grant_out(grant: Grant) -> GrantOut:
+    return GrantOut(
+        number=grant.number,
+        title=grant.title,
+        organization=grant.organization_id,
+        organization_ko=grant.organization.name_ko,
+        organization_en=grant.organization.name_en,
+        program=grant.program.code,
+        call=grant.application.call.code,
+        application=grant.application_id,
+        state=GrantState(grant.state),
+        starts_at=grant.starts_at,
+        ends_at=grant.ends_at,
+        accept_by=grant.accept_by,
+        accepted_at=grant.accepted_at,
+        allocations=[allocation_out(row, grant) for row in grant.allocations.all()],
+    )
+
+
+def agreement_out(row: Agreement) -> AgreementOut:
+    return AgreementOut(
+        version=row.version,
+        digest=row.digest,
+        text_ko=row.text_ko,
+        text_en=row.text_en,
+        terms=row.terms,
+        signed_at=row.signed_at,
+        signed_as=row.signed_as,
+    )
+
+
+def _again(request: HttpRequest, number: str) -> GrantOut:
+    return grant_out(queries.grant_for(request.user, number))
+
+
+@router.get("/", response={200: GrantsOut} | PROBLEMS, summary="Grants that you may see, newest first")
+def grants(
+    request: HttpRequest,
+    program: Annotated[str, Query(max_length=60)] = "",
+    state: GrantState | None = None,
+    search: Annotated[str, Query(max_length=100)] = "",
+    after: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 30,
+) -> GrantsOut:
+    page = queries.grants_page(
+        request.user, program=program, state=state or "", search=search, after=after, limit=limit
+    )
+    return GrantsOut(items=[grant_out(row) for row in page.rows], next=page.after)
+
+
+@router.get("/ledger", response={200: LedgerOut} | PROBLEMS, summary="Totals of the site's ledger, checked now")
+def site_ledger(request: HttpRequest) -> LedgerOut:
+    totals = queries.ledger_totals(request.user)
+    return LedgerOut(
+        totals=[
+            TotalOut(
+                commodity=row.commodity.code,
+                unit=row.commodity.unit,
+                granted=row.granted,
+                held=row.held,
+                used=row.used,
+                left=row.left,
+                overrun=row.overrun,
+            )
+            for row in totals
+        ],
+        differences=[
+            DifferenceOut(account=d.account, figure=d.figure, stored=d.stored, counted=d.counted)
+            for d in ledger.check()
+        ],
+    )
+
+
+@router.get(
+    "/allocations", response={200: list[AllocationOut]} | PROBLEMS, summary="What you can run jobs on at this moment"
+)
+def allocations(request: HttpRequest) -> list[AllocationOut]:
+    return [allocation_out(row, row.grant) for row in queries.allocations_for_jobs(request.user)]
+
+
+@router.get(
+    "/allocations/{id}/entries", response={200: StatementOut} | PROBLEMS, summary="The ledger's entries, newest first"
+)
+def entries(
+    request: HttpRequest,
+    id: Id,
+    after: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> StatementOut:
+    page = queries.statement(queries.allocation_for(request.user, id), before=after, limit=limit)
+    return StatementOut(
+        items=[
+            EntryOut(
+                id=posting.entry.pk,
+                kind=EntryKind(posting.entry.kind),
+                change=posting.change,
+                held=posting.held,
+                overrun=posting.over,
+                event_at=posting.entry.event_at,
+                booked_at=posting.entry.booked_at,
+                source=posting.entry.source,
+                key=posting.entry.ext_key,
+                reason=posting.entry.reason,
+            )
+            for posting in page.rows
+        ],
+        next=page.after,
+    )
+
+
+@router.post("/allocations/{id}/pause", response={200: AllocationOut} | PROBLEMS, summary="Pause an allocation")
+def pause(request: HttpRequest, id: Id, body: Reason) -> AllocationOut:
+    row = queries.allocation_for(request.user, id)
+    actions.pause_allocation(request.user, allocation=row, reason=body.reason)  # type: ignore[arg-type]
+    return allocation_out(row, row.grant)
+
+
+@router.post("/allocations/{id}/resume", response={200: AllocationOut} | PROBLEMS, summary="Resume an allocation")
+def resume(request: HttpRequest, id: Id, body: Reason) -> AllocationOut:
+    row = queries.allocation_for(request.user, id)
+    actions.resume_allocation(request.user, allocation=row, reason=body.reason)  # type: ignore[arg-type]
+    return allocation_out(row, row.grant)
+
+
+@router.post(
+    "/announce/{code}",
+    response={200: list[GrantOut]} | PROBLEMS,
+    summary="Make the results of a call final and offer the agreements",
+)
+def announce(request: HttpRequest, code: Slug) -> list[GrantOut]:
+    call = queries.call_for_officer(request.user, code)
+    actions.announce(request.user, call=call)  # type: ignore[arg-type]
+    return [grant_out(grant) for grant in queries.grants_of_call(call)]
+
+
+@router.post(
+    "/promote/{application}", response={200: GrantOut} | PROBLEMS, summary="Offer an agreement to the next in reserve"
+)
+def promote(request: HttpRequest, application: Id, body: Promotion) -> GrantOut:
+    row = Application.objects.select_related("call").filter(pk=application).first()
+    if row is None:
+        raise queries.missing()
+    queries.call_for_officer(request.user, row.call.code)
+    amounts = {int(line): amount for line, amount in (body.amounts or {}).items() if line.isdigit()}
+    grant = actions.promote(request.user, application=row, amounts=amounts or None)  # type: ignore[arg-type]
+    return _again(request, grant.number)
+
+
+@router.get("/{number}", response={200: GrantOut} | PROBLEMS, summary="One grant with its allocations")
+def grant(request: HttpRequest, number: Slug) -> GrantOut:
+    return _again(request, number)
+
+
+@router.get("/{number}/agreement", response={200: AgreementOut} | PROBLEMS, summary="The newest agreement of a grant")
+def agreement(request: HttpRequest, number: Slug) -> AgreementOut:
+    return agreement_out(queries.agreement_of(queries.grant_for(request.user, number)))
+
+
+@router.post("/{number}/accept", response={200: GrantOut} | PROBLEMS, summary="Accept the agreement; the package opens")
+def accept(request: HttpRequest, number: Slug, body: Acceptance) -> GrantOut:
+    row = queries.grant_for(request.user, number)
+    actions.accept(
+        request.user,  # type: ignore[arg-type]
+        grant=row,
+        version=body.version,
+        digest=body.digest,
+        signed_as=body.signed_as,
+    )
+    return _again(request, number)
+
+
+@router.post("/{number}/decline", response={200: GrantOut} | PROBLEMS, summary="Decline the agreement")
+def decline(request: HttpRequest, number: Slug, body: Reason) -> GrantOut:
+    actions.decline(request.user, grant=queries.grant_for(request.user, number), reason=body.reason)  # type: ignore[arg-type]
+    return _again(request, number)
+
+
+@router.post("/{number}/close", response={200: GrantOut} | PROBLEMS, summary="Close a grant; what is left is reclaimed")
+def close(request: HttpRequest, number: Slug, body: Reason) -> GrantOut:
+    actions.close(request.user, grant=queries.grant_for(request.user, number), reason=body.reason)  # type: ignore[arg-type]
+    return _again(request, number)
