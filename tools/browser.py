@@ -45,7 +45,6 @@ def main() -> None:
         missing["bubblewrap"] = "sandbox tests will be skipped"
     if not missing:
         return
-    # The pages are Korean: without a font that has it, a picture shows boxes. Pages bring their own font, so it's optional.
     print(f"Looking for {' and '.join(missing)} …", flush=True)
     reason = install(list(missing))
     for name, consequence in missing.items():

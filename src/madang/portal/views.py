@@ -53,12 +53,19 @@ class Sample(Form):
     )
     mode = forms.ChoiceField(
         label=pgettext_lazy("sample", "How will you use it?"),
-        choices=[("self", pgettext_lazy("sample", "We run it ourselves")), ("help", pgettext_lazy("sample", "We need help"))],
+        choices=[
+            ("self", pgettext_lazy("sample", "We run it ourselves")),
+            ("help", pgettext_lazy("sample", "We need help")),
+        ],
         widget=forms.RadioSelect,
     )
-    fields = forms.MultipleChoiceField(
+    areas = forms.MultipleChoiceField(
         label=pgettext_lazy("sample", "Fields"),
-        choices=[("car", pgettext_lazy("sample", "Mobility")), ("energy", pgettext_lazy("sample", "Energy")), ("care", pgettext_lazy("sample", "Care"))],
+        choices=[
+            ("car", pgettext_lazy("sample", "Mobility")),
+            ("energy", pgettext_lazy("sample", "Energy")),
+            ("care", pgettext_lazy("sample", "Care")),
+        ],
         widget=forms.CheckboxSelectMultiple,
         required=False,
     )
@@ -94,4 +101,3 @@ def chart_sample() -> dict[str, Any]:
         ],
         "legend": {},
     }
-
