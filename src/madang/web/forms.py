@@ -18,7 +18,19 @@ from django.utils.translation import gettext_lazy as _
 from madang.workflow.errors import Refused
 
 # Right-to-left *text* is welcome. What turns the direction of its surroundings around is a way to forge a name.
-_TURNING = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f"}
+_TURNING = {
+    "\u202a",
+    "\u202b",
+    "\u202c",
+    "\u202d",
+    "\u202e",
+    "\u2066",
+    "\u2067",
+    "\u2068",
+    "\u2069",
+    "\u200e",
+    "\u200f",
+}
 
 
 def unusable(value: str, *, lines: bool = False) -> str | None:
