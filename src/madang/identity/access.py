@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from madang.identity.models import Person, Role, Scope, TenantRole
@@ -63,6 +64,13 @@ def access_of(person: Any) -> Access:
         )
         person._access = known
     return known
+
+
+def me(request: HttpRequest) -> Person:
+    """Who asks. Behind `login_required`, and behind the API's `auth`, it is always somebody."""
+    if not isinstance(request.user, Person):
+        raise NotAllowed(_("Log in first."))
+    return request.user
 
 
 def forget(person: Person) -> None:

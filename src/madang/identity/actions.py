@@ -8,8 +8,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -18,7 +16,7 @@ from madang.identity import business_number as numbers
 from madang.identity.access import access_of, forget, require, require_member
 from madang.identity.models import Invitation, Membership, Organization, OrganizationKind, Person, Role, TenantRole
 from madang.identity.rows import lock, write
-from madang.identity.staff import add_person, end_role, first_operator, give_role, joined
+from madang.identity.staff import add_person, check_password_of, end_role, first_operator, give_role, joined
 from madang.identity.tokens import make_token, revoke_token
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 from madang.workflow.log import act
@@ -48,10 +46,7 @@ MOST_OPEN_INVITATIONS = 50
 
 def sign_up(*, email: str, name: str, password: str) -> Person:
     """What the sign-up page has done once the e-mail is confirmed: a person who can log in."""
-    try:
-        validate_password(password, Person(email=email, name=name))
-    except ValidationError as error:
-        raise Refused(" ".join(error.messages), field="password") from None
+    check_password_of(Person(email=email, name=name), password)
     with act(None, "sign_up") as said:
         person = said["on"] = joined(email=email, name=name, password=password)
     return person

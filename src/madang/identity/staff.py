@@ -38,17 +38,26 @@ def joined(*, email: str, name: str, password: str | None) -> Person:
     return person
 
 
-def first_operator(*, email: str, name: str, password: str) -> Person:
-    """The first person of an empty site, who operates it. Never again once anybody is there."""
+def check_password_of(person: Person, password: str) -> None:
+    """Raises Refused at `password` where it is too easy to guess."""
+    try:
+        validate_password(password, person)
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages), field="password") from None
+
+
+def first_operator(*, email: str, name: str, password: str | None) -> Person:
+    """The first person of an empty site, who operates it. Never again once anybody is there.
+
+    Without a password nobody can log in as this person until one is chosen through “forgot password”.
+    """
     with act(None, "set_up") as said:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
         if Person.objects.exists():
             raise Stale(_("This site is set up already. Log in instead."))
-        try:
-            validate_password(password, Person(email=email, name=name))
-        except ValidationError as error:
-            raise Refused(" ".join(error.messages), field="password") from None
+        if password is not None:
+            check_password_of(Person(email=email, name=name), password)
         person = said["on"] = joined(email=email, name=name, password=password)
         write(RoleGrant(), person=person, role=Role.OPERATOR, reason=_("set up the site"))
     return person

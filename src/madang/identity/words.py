@@ -1,0 +1,134 @@
+"""What the log calls things: the verbs and the kinds of all rooms, in words for people.
+
+The rooms above are named here by text alone. A word that is missing is shown as the code wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from madang.workflow.models import LogLine
+
+VERBS: dict[str, Any] = {
+    "accept": pgettext_lazy("log", "accepted"),
+    "add": pgettext_lazy("log", "added"),
+    "announce": pgettext_lazy("log", "announced"),
+    "answer_rule": pgettext_lazy("log", "answered an eligibility rule of"),
+    "assign": pgettext_lazy("log", "assigned"),
+    "assign_all": pgettext_lazy("log", "assigned the reviewers of"),
+    "build": pgettext_lazy("log", "built"),
+    "cancel": pgettext_lazy("log", "cancelled"),
+    "change_role": pgettext_lazy("log", "changed the role of"),
+    "check_eligibility": pgettext_lazy("log", "checked the eligibility of"),
+    "close": pgettext_lazy("log", "closed"),
+    "decide": pgettext_lazy("log", "proposed a decision on"),
+    "decline": pgettext_lazy("log", "declined"),
+    "edit": pgettext_lazy("log", "changed"),
+    "end": pgettext_lazy("log", "ended"),
+    "end_role": pgettext_lazy("log", "ended a role"),
+    "extend": pgettext_lazy("log", "extended the deadline of"),
+    "find_eligible": pgettext_lazy("log", "found eligible"),
+    "find_ineligible": pgettext_lazy("log", "found ineligible"),
+    "give_extension": pgettext_lazy("log", "extended the deadline of"),
+    "give_role": pgettext_lazy("log", "gave a role"),
+    "hand_over": pgettext_lazy("log", "handed over to the engine"),
+    "invite": pgettext_lazy("log", "invited somebody"),
+    "lapse": pgettext_lazy("log", "let lapse"),
+    "make": pgettext_lazy("log", "made"),
+    "make_call": pgettext_lazy("log", "made"),
+    "make_token": pgettext_lazy("log", "made a token"),
+    "offer": pgettext_lazy("log", "offered"),
+    "open": pgettext_lazy("log", "opened"),
+    "pause": pgettext_lazy("log", "paused"),
+    "promote": pgettext_lazy("log", "moved up from the reserve list"),
+    "publish": pgettext_lazy("log", "published"),
+    "put_on_reserve": pgettext_lazy("log", "put on the reserve list"),
+    "read": pgettext_lazy("log", "read personal data of"),
+    "record": pgettext_lazy("log", "recorded"),
+    "record_usage": pgettext_lazy("log", "recorded the use of"),
+    "recuse": pgettext_lazy("log", "stepped back from"),
+    "refuse": pgettext_lazy("log", "refused"),
+    "register": pgettext_lazy("log", "registered"),
+    "reject": pgettext_lazy("log", "rejected"),
+    "rename": pgettext_lazy("log", "changed the own name"),
+    "replace": pgettext_lazy("log", "replaced"),
+    "report": pgettext_lazy("log", "reported"),
+    "request_supplement": pgettext_lazy("log", "asked for a supplement of"),
+    "resume": pgettext_lazy("log", "resumed"),
+    "retire": pgettext_lazy("log", "retired"),
+    "return": pgettext_lazy("log", "returned"),
+    "revoke_token": pgettext_lazy("log", "revoked a token"),
+    "save_draft": pgettext_lazy("log", "saved a draft of"),
+    "score": pgettext_lazy("log", "scored"),
+    "select": pgettext_lazy("log", "selected"),
+    "set_criteria": pgettext_lazy("log", "set the criteria of"),
+    "set_discounts": pgettext_lazy("log", "set the discounts of"),
+    "set_form": pgettext_lazy("log", "set the form of"),
+    "set_lines": pgettext_lazy("log", "set the lines of"),
+    "set_rate": pgettext_lazy("log", "set a rate of"),
+    "set_rules": pgettext_lazy("log", "set the rules of"),
+    "set_target": pgettext_lazy("log", "set a target of"),
+    "set_up": pgettext_lazy("log", "set up the site"),
+    "sign_up": pgettext_lazy("log", "signed up"),
+    "start": pgettext_lazy("log", "started"),
+    "start_application": pgettext_lazy("log", "started"),
+    "start_evaluation": pgettext_lazy("log", "started the evaluation of"),
+    "submit": pgettext_lazy("log", "submitted"),
+    "supplement": pgettext_lazy("log", "supplemented"),
+    "verify": pgettext_lazy("log", "verified"),
+    "withdraw": pgettext_lazy("log", "withdrew"),
+}
+
+KINDS: dict[str, Any] = {
+    "calls.application": _("application"),
+    "calls.assignment": _("review assignment"),
+    "calls.call": _("call notice"),
+    "calls.decision": _("decision"),
+    "calls.document": _("document"),
+    "calls.extension": _("extension of the deadline"),
+    "calls.scoresheet": _("score sheet"),
+    "calls.submission": _("submission"),
+    "catalog.place": _("place"),
+    "catalog.rate": _("rate"),
+    "catalog.resource": _("resource"),
+    "compute.cluster": _("cluster"),
+    "compute.partition": _("partition"),
+    "grants.agreement": _("agreement"),
+    "grants.allocation": _("allocation"),
+    "grants.grant": _("grant"),
+    "identity.apitoken": _("token"),
+    "identity.invitation": _("invitation"),
+    "identity.membership": _("membership"),
+    "identity.organization": _("organization"),
+    "identity.person": _("person"),
+    "identity.rolegrant": _("role"),
+    "jobs.job": _("job"),
+    "outcomes.outcome": _("outcome"),
+    "programs.indicator": _("indicator"),
+    "programs.program": _("program"),
+    "programs.purse": _("purse"),
+    "programs.referencefigure": _("reference figure"),
+    "programs.source": _("source"),
+    "programs.target": _("target"),
+}
+
+
+def verb_name(verb: str) -> str:
+    return str(VERBS.get(verb) or verb.replace("_", " "))
+
+
+def kind_name(kind: str) -> str:
+    return str(KINDS.get(kind) or kind.rpartition(".")[2])
+
+
+def sentence_of(line: LogLine) -> dict[str, str]:
+    """What a line says: who, did what, to what."""
+    thing = kind_name(line.kind) if line.kind else ""
+    return {
+        "who": line.actor_name or str(_("the system")),
+        "did": verb_name(line.verb),
+        "what": f"{thing} {line.ref}" if thing and line.ref else thing,
+    }
