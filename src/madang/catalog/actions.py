@@ -21,7 +21,16 @@ from madang.workflow.moment import now
 SEOUL = ZoneInfo("Asia/Seoul")
 
 
-def may_keep(actor: Person, resource: int | None = None) -> bool:
+# A code is part of an address: these are taken by pages.
+TAKEN = {"new", "places"}
+
+
+def today() -> date:
+    """The day it is in Seoul, by the database's clock."""
+    return now().astimezone(SEOUL).date()
+
+
+def may_keep(actor: Any, resource: int | None = None) -> bool:
     """Whether the actor keeps the whole catalog, or at least this resource of it."""
     access = access_of(actor)
     return access.holds(Role.OPERATOR) or access.holds(Role.OFFICER) or access.holds(Role.STEWARD, resource=resource)
@@ -57,6 +66,8 @@ def add_resource(
     _require_keeper(actor)
     if kind not in Kind.values:
         raise Refused(_("This kind doesn't exist."), field="kind")
+    if code in TAKEN:
+        raise Refused(_("This code can't be used. Choose another one."), field="code")
     with act(actor, "add") as said:
         resource = said["on"] = write(
             Resource(commodity=0),
@@ -114,7 +125,7 @@ def set_rate(
                     % {"day": last.days.lower.isoformat()},
                     field="starts_on",
                 )
-            if starts_on < now().astimezone(SEOUL).date():
+            if starts_on < today():
                 raise Refused(_("A new rate can't start in the past."), field="starts_on")
             write(last, days=DateRange(last.days.lower, starts_on))
         rate = write(

@@ -83,6 +83,13 @@ def places() -> list[Place]:
     return list(Place.objects.order_by("id"))
 
 
+def place(code: str) -> Place:
+    found = Place.objects.filter(code=code).first()
+    if found is None:
+        raise Missing(_("There is no such place."))
+    return found
+
+
 def resource_names() -> dict[int, str]:
     """id → name of everything a steward can be given: the scopes of identity ask for it."""
     return {row.pk: f"{Kind(row.kind).label} · {row.name}" for row in _living().order_by("kind", "id")}
