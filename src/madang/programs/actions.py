@@ -15,14 +15,17 @@ from madang.programs.models import Indicator, Program, Purse, ReferenceFigure, S
 from madang.workflow.errors import NotAllowed, Refused, Stale
 from madang.workflow.log import act
 
+# A code is part of an address: these are taken by pages.
+TAKEN = {"new", "site", "sources", "figures", "indicators", "purses"}
 
-def may_keep(actor: Person, program: int | None = None) -> bool:
+
+def may_keep(actor: Any, program: int | None = None) -> bool:
     """Whether the actor keeps this program; without one, whether they keep all of them."""
     access = access_of(actor)
     return access.holds(Role.OPERATOR) or access.holds(Role.OFFICER, program=program)
 
 
-def may_keep_sources(actor: Person) -> bool:
+def may_keep_sources(actor: Any) -> bool:
     """Sources are shared by all programs: an officer of any of them adds them."""
     access = access_of(actor)
     return access.holds(Role.OPERATOR) or access.somewhere(Role.OFFICER)
@@ -40,6 +43,8 @@ def add_program(
 ) -> Program:
     """A new program, or a part of one: that its officer may add, too."""
     _require_keeper(actor, parent.pk if parent else None)
+    if code in TAKEN:
+        raise Refused(_("This code can't be used. Choose another one."), field="code")
     with act(actor, "add") as said:
         program = said["on"] = write(
             Program(),

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from madang.web import amounts
 from madang.web.bilingual import said
 from madang.workflow.history import tracked
 
@@ -147,6 +148,17 @@ class Measure(models.TextChoices):
     DECISION_DAYS = "decision_days", _("days from deadline to decision")
 
 
+# The unit of a measure, where what it counts has one: its smallest unit is the one of the ledger.
+MEASURED_IN = {
+    Measure.GPU_HOURS_GRANTED: "gpu_second",
+    Measure.GPU_HOURS_USED: "gpu_second",
+    Measure.STORAGE_GRANTED: "mb_hour",
+    Measure.REVENUE: "krw",
+    Measure.INVESTMENT: "krw",
+    Measure.DECISION_DAYS: "day",
+}
+
+
 @tracked()
 class Indicator(models.Model):
     """What the program wants to see happen: a measure, how it is counted, and where it stands on the board."""
@@ -176,6 +188,11 @@ class Indicator(models.Model):
     def definition(self) -> str:
         return said(self, "definition")
 
+    @property
+    def unit(self) -> str:
+        """The smallest unit of what it counts; empty for a plain number of things."""
+        return MEASURED_IN.get(Measure(self.measure), "")
+
 
 @tracked()
 class Target(models.Model):
@@ -198,3 +215,9 @@ class Target(models.Model):
     @property
     def basis(self) -> str:
         return said(self, "basis")
+
+    @property
+    def written(self) -> str:
+        """The target in the unit that people use."""
+        unit = self.indicator.unit
+        return amounts.written(self.value, unit) if unit else f"{self.value:,}"

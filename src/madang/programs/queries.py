@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Prefetch, Sum
+from django.db.models import Count, Prefetch
 from django.utils.translation import gettext as _
 
-from madang.programs.models import Funding, Indicator, Program, Purse, ReferenceFigure, Source, Target
+from madang.programs.models import Indicator, Program, Purse, ReferenceFigure, Source, Target
 from madang.workflow.errors import Missing
 
 
@@ -55,20 +55,20 @@ def purses_of(program: Program) -> list[Purse]:
     return list(program.purses.select_related("source").order_by("fiscal_year", "funding", "id"))
 
 
-def money_by_funding(programs: Iterable[int]) -> dict[int, dict[str, int]]:
-    """program id → funding → KRW of its purses that no source disputes: where several sources state one purse, see
-    `purses_of`. One SQL statement."""
-    sums: dict[int, dict[str, int]] = {}
-    rows = Purse.objects.filter(program__in=list(programs)).values("program", "funding").order_by()
-    for row in rows.annotate(total=Sum("amount_krw")):
-        sums.setdefault(row["program"], {})[str(Funding(row["funding"]).label)] = row["total"]
-    return sums
+def total_of(purses: Iterable[Purse]) -> int | None:
+    """What the purses come to in KRW; None where sources state the same purse differently, so that no sum is right."""
+    stated: dict[tuple[str, int | None], set[int | None]] = {}
+    total = 0
+    for purse in purses:
+        stated.setdefault((purse.funding, purse.fiscal_year), set()).add(purse.source_id)
+        total += purse.amount_krw
+    return None if any(len(sources) > 1 for sources in stated.values()) else total
 
 
 def indicators_of(program: Program | None) -> list[Indicator]:
     """Indicators of a program (None: those of the whole site), each with `targets` and their sources."""
     targets = Prefetch("targets", Target.objects.select_related("source").order_by("starts_on", "id"))
-    return list(Indicator.objects.filter(program=program).prefetch_related(targets))
+    return list(Indicator.objects.filter(program=program).select_related("program").prefetch_related(targets))
 
 
 def indicator(code: str) -> Indicator:
