@@ -1,0 +1,305 @@
+"""Jobs from the command line: submit, watch, read, fetch, cancel."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NoReturn
+from uuid import UUID, uuid4
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from madang.cli.settings import kept
+from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_json, err, fail, out, plain, table
+from madang.client import Client, Problem
+
+LIMIT = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?")
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
+
+
+@contextmanager
+def site() -> Iterator[Client]:
+    """A connection with the token that is kept, or that the environment names."""
+    login = kept()
+    with Client(login.url, login.token) as client:
+        yield client
+
+
+def seconds(written: str) -> int:
+    """A time limit as Slurm writes it, in seconds: "30" (minutes), "01:30:00", "2-12:00:00".
+
+    >>> seconds("00:10:00"), seconds("30"), seconds("1-00:00")
+    (600, 1800, 86400)
+    """
+    if re.fullmatch(r"\d{1,6}", written):
+        return int(written) * 60
+    found = LIMIT.fullmatch(written)
+    if not found:
+        raise typer.BadParameter("write minutes (30), hours:minutes:seconds (01:30:00) or days-hours:minutes (2-12:00)")
+    parts = {name: int(value or 0) for name, value in found.groupdict().items()}
+    return parts["days"] * 86400 + parts["hours"] * 3600 + parts["minutes"] * 60 + parts["seconds"]
+
+
+def hours(gpu_seconds: int) -> str:
+    return f"{gpu_seconds / 3600:,.2f}"
+
+
+def _job(client: Client, asked: str) -> dict[str, Any]:
+    """The job with this uuid, or the only recent one that begins with it."""
+    try:
+        return dict(client.get(f"/compute/jobs/{UUID(asked)}"))
+    except ValueError:
+        pass
+    if not re.fullmatch(r"[0-9a-f-]{4,36}", asked):
+        fail("name a job by its uuid, or by at least four signs of the start of it", USAGE)
+    found = [job for job in client.get("/compute/jobs", limit=100)["items"] if job["uuid"].startswith(asked)]
+    if len(found) != 1:
+        fail(f"{len(found)} of the newest jobs begin with {asked}", MISSING)
+    return dict(found[0])
+
+
+def _offer(client: Client, allocation: int | None, partition: str | None, gpus: int) -> dict[str, Any]:
+    """The allocation to charge: the named one, else the only one that fits."""
+    offers = client.get("/compute/balance")["items"]
+    fitting = [
+        o
+        for o in offers
+        if (allocation is None or o["allocation"] == allocation)
+        and (partition is None or partition in (o["partition"], o["resource"]))
+        and o["most_gpus"] >= gpus
+    ]
+    if len(fitting) == 1:
+        return dict(fitting[0])
+    if not fitting:
+        fail("no allocation of yours fits: `madang balance` shows what you hold", REFUSED)
+    names = ", ".join(f"--allocation {o['allocation']} ({o['name']}, {o['grant']})" for o in fitting)
+    fail(f"several allocations fit, choose one: {names}", USAGE)
+
+
+@answers
+def submit(
+    script: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The script to run.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the script is called with (after --).")] = None,
+    gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
+    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "01:00:00",
+    name: Annotated[str | None, typer.Option(help="The name of the job; the script's where none is given.")] = None,
+    allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    uuid: Annotated[UUID | None, typer.Option(help="Your own uuid: submitting it again is the same job.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the log until the job ends.")] = False,
+    json: Json = False,
+) -> None:
+    """Submit a job. Prints its uuid."""
+    try:
+        text = script.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        fail(f"{script} isn't a text in UTF-8", USAGE)
+    limit_s = seconds(limit)
+    with site() as client:
+        offer = _offer(client, allocation, partition, gpus)
+        body = {
+            "uuid": str(uuid or uuid4()),
+            "allocation": offer["allocation"],
+            "name": name or script.name,
+            "script": text,
+            "arguments": arguments or [],
+            "gpus": gpus,
+            "limit_s": limit_s,
+        }
+        job = client.post("/compute/jobs", body)
+        if wait:
+            job = _follow(client, job, quiet=json)
+        if json:
+            as_json(job)
+        elif not wait:
+            out.print(job["uuid"])
+            err.print(
+                f"{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: {hours(job['held'])} GPU-hours held, "
+                f"{hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
+            )
+        _leave(job, waited=wait)
+
+
+@answers
+def jobs(
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only what waits or runs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    json: Json = False,
+) -> None:
+    """The newest jobs of your organization."""
+    with site() as client:
+        found = client.get(
+            "/compute/jobs", whose="mine" if mine else "organization", state="live" if live else "", limit=limit
+        )
+    if json:
+        as_json(found["items"])
+        return
+    table(
+        ["uuid", "name", "state", "GPUs", "GPU-hours", "submitted"],
+        (
+            [
+                job["uuid"][:8],
+                job["name"],
+                job["outcome"] or job["state"],
+                f"{job['gpus']} {job['gpu_type']}",
+                hours(job["used"] if job["outcome"] else job["held"]),
+                job["submitted_at"][:16].replace("T", " "),
+            ]
+            for job in found["items"]
+        ),
+    )
+
+
+@answers
+def job(uuid: JobId, json: Json = False) -> None:
+    """One job."""
+    with site() as client:
+        found = _job(client, uuid)
+    if json:
+        as_json(found)
+    else:
+        table(["", ""], [[key, value] for key, value in found.items() if value not in ("", None)])
+
+
+@answers
+def logs(
+    uuid: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    json: Json = False,
+) -> None:
+    """What a job wrote to its log. With -f: as it writes, and then how it ended."""
+    with site() as client:
+        found = _job(client, uuid)
+        if follow:
+            _leave(_follow(client, found, quiet=json), waited=True)
+            return
+        at, complete, text = 0, False, ""
+        while not complete:
+            part = client.get(f"/compute/jobs/{found['uuid']}/log", offset=at)
+            text += part["text"]
+            complete, at = part["next"] >= part["size"] or part["next"] == at, part["next"]
+    if json:
+        as_json({"uuid": found["uuid"], "log": text})
+    else:
+        out.print(plain(text), end="", soft_wrap=True)
+
+
+def _follow(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    at, pause, said = 0, 0.3, ""
+    while True:
+        part = client.get(f"/compute/jobs/{job['uuid']}/log", offset=at)
+        if part["text"] and not quiet:
+            out.print(plain(part["text"]), end="", soft_wrap=True)
+        if part["state"] != said and not quiet:
+            said = part["state"]
+            err.print(f"[dim]madang: {said}[/]")
+        if part["complete"]:
+            return dict(client.get(f"/compute/jobs/{job['uuid']}"))
+        # Nothing new: ask less often, but never so rarely that somebody waits for it.
+        pause = 0.3 if part["next"] > at else min(pause * 1.5, 2.0)
+        at = part["next"]
+        if part["next"] >= part["size"]:
+            time.sleep(pause)
+
+
+def _leave(job: dict[str, Any], *, waited: bool) -> None:
+    if waited and job["outcome"] and job["outcome"] != "completed":
+        fail(f"the job ended: {job['outcome']}. {job['why']}", JOB_FAILED)
+
+
+@answers
+def cancel(uuid: JobId, json: Json = False) -> None:
+    """End a job. What it used until then is charged, the rest comes back."""
+    with site() as client:
+        found = client.post(f"/compute/jobs/{_job(client, uuid)['uuid']}/cancel")
+    if json:
+        as_json(found)
+    else:
+        out.print(plain(f"{found['uuid']} {found['outcome'] or 'is being canceled'}"))
+
+
+@answers
+def files(uuid: JobId, json: Json = False) -> None:
+    """The files that a job wrote."""
+    with site() as client:
+        found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files")["items"]
+    if json:
+        as_json(found)
+    else:
+        table(["file", "bytes"], ([entry["path"], f"{entry['size']:,}"] for entry in found))
+
+
+@answers
+def cp(
+    source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files.")],
+    to: Annotated[Path, typer.Argument(help="A folder, or for one file its new name.")] = Path(),
+) -> None:
+    """Fetch files that a job wrote."""
+    uuid, colon, path = source.partition(":")
+    if not colon:
+        fail("name the file as JOB:PATH, or all of them as JOB:", USAGE)
+    with site() as client:
+        found = _job(client, uuid)
+        entries = client.get(f"/compute/jobs/{found['uuid']}/files")["items"]
+        wanted = [entry for entry in entries if not path or entry["path"] == path]
+        if not wanted:
+            fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+        with Progress(*columns, console=err, transient=True) as progress:
+            for entry in wanted:
+                target = _target(to, entry["path"], whole=not path)
+                bar = progress.add_task(plain(entry["path"]).plain, total=entry["size"])
+                for size in client.download(f"/compute/jobs/{found['uuid']}/files/{entry['path']}", target):
+                    progress.advance(bar, size)
+                out.print(plain(str(target)))
+
+
+def _target(to: Path, path: str, *, whole: bool) -> Path:
+    """Where a file of a job goes on this machine: below the folder that was named, whatever its path says."""
+    parts = PurePosixPath(path).parts
+    if not parts or any(part in ("..", "/") or "\\" in part for part in parts):
+        _unsafe(path)
+    if whole:
+        target = to.joinpath(*parts)
+    else:
+        target = to / parts[-1] if to.is_dir() else to
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _unsafe(path: str) -> NoReturn:
+    raise Problem(422, f"the path {path!r} leads out of the folder, so it isn't fetched")
+
+
+@answers
+def balance(json: Json = False) -> None:
+    """What you hold, and what is left of it, in GPU-hours."""
+    with site() as client:
+        offers = client.get("/compute/balance")["items"]
+    if json:
+        as_json(offers)
+        return
+    table(
+        ["allocation", "grant", "what", "granted", "used", "held", "left", "until"],
+        (
+            [
+                o["allocation"],
+                o["grant"],
+                o["name"] + (" (declared)" if o["declared"] else ""),
+                *(hours(o[name]) for name in ("granted", "used", "held", "left")),
+                o["until"][:10],
+            ]
+            for o in offers
+        ),
+    )
+
+
+def register(app: typer.Typer) -> None:
+    for command in (submit, jobs, job, logs, cancel, files, cp, balance):
+        app.command()(command)
