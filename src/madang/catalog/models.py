@@ -158,8 +158,8 @@ class Rate(models.Model):
                 expressions=[
                     (
                         Func(
-                            F("resource_id"),
-                            F("resource_id"),
+                            F("resource"),
+                            F("resource"),
                             Value("[]"),
                             function="int8range",
                             output_field=BigIntegerRangeField(),
