@@ -14,7 +14,6 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from madang import __version__
-from madang.calls.api import router as calls
 from madang.catalog.api import router as catalog
 from madang.facilities.compute.api import router as compute
 from madang.grants.api import router as grants
@@ -51,7 +50,9 @@ def refused(request: HttpRequest, error: Refused) -> HttpResponse:
 def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     first = error.errors[0]
     # The last parts of a place are the field; the first ones are how the library got there.
-    where = [".".join(str(part) for part in e["loc"] if part not in ("body", "query", "path", "data")) for e in error.errors]
+    where = [
+        ".".join(str(part) for part in e["loc"] if part not in ("body", "query", "path", "data")) for e in error.errors
+    ]
     return problem(request, 422, f"{where[0]}: {first['msg']}", where)
 
 
@@ -98,7 +99,6 @@ for prefix, router in (
     ("", identity),
     ("/catalog", catalog),
     ("/programs", programs),
-    ("/calls", calls),
     ("/grants", grants),
     ("/compute", compute),
     ("/outcomes", outcomes),

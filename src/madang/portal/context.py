@@ -11,6 +11,9 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from madang.identity.access import Access, access_of
+from madang.identity.models import Person, Role
+
 CONTRAST_COOKIE = "contrast"
 
 
@@ -43,13 +46,69 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         high_contrast=request.COOKIES.get(CONTRAST_COOKIE) == "high",
         demo=settings.DEMO,
     )
+    access = access_of(user)
+    made.menu = [
+        Entry(label, reverse(page), current=_is_here(request.path, reverse(page))) for label, page in _menu(known, access)
+    ]
+    made.foot = [
+        Entry(_("Board"), reverse("insight:board")),
+        Entry(_("API"), reverse("api:openapi-view")),
+    ]
     if known:
         made.account = [
-            Entry(label, href, current=request.path.startswith(href))
-            for label, href in (
-                (_("E-mail addresses"), reverse("account_email")),
-                (_("Password"), reverse("account_change_password")),
-                (_("Two-step verification"), reverse("mfa_index")),
-            )
+            Entry(_("My account"), reverse("identity:account")),
+            Entry(_("API tokens"), reverse("identity:tokens")),
+            Entry(_("E-mail addresses"), reverse("account_email")),
+            Entry(_("Password"), reverse("account_change_password")),
+            Entry(_("Two-step verification"), reverse("mfa_index")),
         ]
-    return {"shell": made}
+    if settings.DEMO:
+        made.foot.append(Entry(_("Letters"), reverse("portal:mail")))
+    return {"shell": made, **_demo_people(request)}
+
+
+def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
+    """At most seven entries: the public ones, and where this person works."""
+    entries = []
+    if known:
+        entries.append((_("My page"), "portal:my"))
+    entries += [(_("Calls"), "calls:list"), (_("Resources"), "catalog:list"), (_("Programs"), "programs:list")]
+    if access.organizations:
+        entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]
+    elif access.somewhere(Role.OFFICER):
+        entries += [(_("Manage calls"), "calls:managed"), (_("Grants"), "grants:list")]
+    elif access.somewhere(Role.REVIEWER):
+        entries.append((_("Reviews"), "calls:reviews"))
+    elif access.somewhere(Role.OPERATOR):
+        entries += [(_("People"), "identity:people"), (_("Compute"), "compute:health")]
+    elif access.somewhere(Role.AUDITOR):
+        entries += [(_("Log"), "identity:log"), (_("Ledger"), "grants:ledger")]
+    elif access.somewhere(Role.STEWARD):
+        entries.append((_("Compute"), "compute:partitions"))
+    return [*entries, (_("Board"), "insight:board")]
+
+
+def _is_here(path: str, page: str) -> bool:
+    return path.startswith(page)
+
+
+def _demo_people(request: HttpRequest) -> dict[str, Any]:
+    """The people of a demonstration, one per role, for the login page alone."""
+    if not settings.DEMO or request.path != reverse("account_login"):
+        return {}
+    people: list[dict[str, Any]] = []
+    rows = Person.objects.filter(is_active=True).prefetch_related("roles", "memberships__organization")
+    for person in rows.order_by("id")[:30]:
+        roles = [grant.get_role_display() for grant in person.roles.all() if grant.until is None]
+        seats = [seat for seat in person.memberships.all() if seat.until is None]
+        if not roles and seats:
+            roles = [seats[0].get_role_display()]
+        people.append(
+            {
+                "id": person.pk,
+                "name": person.name,
+                "role": ", ".join(roles) or _("no role yet"),
+                "organization": seats[0].organization.name if seats else "",
+            }
+        )
+    return {"demo_people": people}
