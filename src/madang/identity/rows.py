@@ -16,8 +16,10 @@ Row = TypeVar("Row", bound=models.Model)
 
 def write(row: Row, **facts: Any) -> Row:
     """Put `facts` on the row and save it, once the model and its constraints agree. Raises Refused with the fields."""
-    for name, value in facts.items():
+    for name, given in facts.items():
+        value = given
         if isinstance(value, str):
+            value = given.strip()
             lines = isinstance(row._meta.get_field(name), models.TextField)
             if sign := unusable(value, lines=lines):
                 raise Refused(_("This holds a sign that can't be used here (%(sign)s).") % {"sign": sign}, field=name)

@@ -1,0 +1,44 @@
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from madang.identity.models import Organization, Person, RoleGrant
+from madang.identity.tests import make
+
+pytestmark = pytest.mark.django_db
+BODY = {"name": "박운영", "email": "boss@example.kr", "password": make.PASSWORD}
+
+
+def test_setting_up_walks_from_an_empty_site_to_what_to_do_next() -> None:
+    client, there = Client(), reverse("identity:setup")
+    assert client.get(there).status_code == 200
+    assert client.post(there, BODY).status_code == 302
+    assert RoleGrant.objects.get().role == "operator"
+    agency = {"name_ko": "사업단", "business_number": "123-45-67890", "region": "29"}
+    wrong = client.post(there, agency)
+    assert (wrong.status_code, list(wrong.context["form"].errors)) == (422, ["business_number"])
+    assert client.post(there, agency | {"business_number": make.business_number()}).status_code == 302
+    assert Organization.objects.get().kind == "agency"
+    said = client.get(there).content.decode()
+    assert [link in said for link in ("/people/", "/programs/new/", "/catalog/new/", "/calls/")] == [True] * 4
+
+
+def test_once_somebody_is_there_nobody_else_sets_up() -> None:
+    make.operator()
+    for client in (Client(), Client()):
+        assert client.get(reverse("identity:setup")).status_code == 404
+        assert client.post(reverse("identity:setup"), BODY).status_code == 404
+    stranger = Client()
+    stranger.force_login(make.person(), backend="django.contrib.auth.backends.ModelBackend")
+    assert stranger.post(reverse("identity:setup"), BODY).status_code == 404
+    assert not Person.objects.filter(email="boss@example.kr").exists()
+
+
+def test_the_printed_token_is_needed_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MADANG_SETUP_TOKEN", "the printed one")
+    client = Client()
+    for token in ("", "guessed", "열쇠"):
+        answer = client.post(reverse("identity:setup"), BODY | {"token": token})
+        assert (answer.status_code, list(answer.context["form"].errors)) == (422, ["token"])
+    assert Person.objects.count() == 0
+    assert client.post(reverse("identity:setup"), BODY | {"token": "the printed one"}).status_code == 302
