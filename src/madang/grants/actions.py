@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from procrastinate.contrib.django import app
 
 from madang.calls import actions as calls
+from madang.calls import conflicts
+from madang.calls.locks import lock
 from madang.calls.models import Application, ApplicationState, Call, CallState, application_moves
 from madang.catalog.models import Rate, ResourceState
 from madang.grants import rules
@@ -55,8 +57,9 @@ def promote(actor: Person, *, application: Application, amounts: Mapping[int, in
     """
     call = application.call
     require(actor, Role.OFFICER, program=call.program_id)
+    conflicts.require_none(actor, application.organization_id)
     with act(actor, "promote", on=application):
-        call = Call.objects.select_for_update().get(pk=call.pk)
+        lock(call)
         if call.state != CallState.ANNOUNCED:
             raise Stale(_("The results of this call aren't announced yet."))
         application_moves.move(application, "promote")

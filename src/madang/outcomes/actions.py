@@ -106,17 +106,16 @@ def _checked(
 ) -> dict[str, File[Any]]:
     """The files by digest, each once. All that is wrong is said at once."""
     errors: dict[str, Any] = {}
-    if kind not in OutcomeKind.values:
+    most = OUTCOME_MOST[OUTCOME_UNIT[OutcomeKind(kind)]] if kind in OutcomeKind.values else 0
+    if not most:
         errors["kind"] = _("There is no such kind of outcome.")
-    elif not 1 <= amount <= (most := OUTCOME_MOST[OUTCOME_UNIT[OutcomeKind(kind)]]):
+    elif not 1 <= amount <= most:
         errors["amount"] = _("At least 1, and at most %(most)s in one report.") % {"most": f"{most:,}"}
     today, first = now().astimezone(SEOUL).date(), first_day(grant)
     if occurred_on > today:
         errors["occurred_on"] = _("This day is still to come. Report it once it has happened.")
     elif occurred_on < first:
-        errors["occurred_on"] = _("The grant began on %(day)s: what happened before didn't come of it.") % {
-            "day": first
-        }
+        errors["occurred_on"] = _("The grant began on %(day)s: nothing came of it before.") % {"day": first}
     if not title.strip():
         errors["title"] = _("Give it a title.")
     if not 0 <= share_percent <= 100:
