@@ -64,7 +64,7 @@ class Call(models.Model):
     code = models.SlugField(_("code"), max_length=40, unique=True)
     title_ko = models.CharField(_("title (Korean)"), max_length=200)
     title_en = models.CharField(_("title (English)"), max_length=200, blank=True)
-    text_ko = models.TextField(_("text (Korean)"), max_length=20_000)
+    text_ko = models.TextField(_("text (Korean)"), max_length=20_000, blank=True)
     text_en = models.TextField(_("text (English)"), max_length=20_000, blank=True)
     opens_at = models.DateTimeField(_("opens at"))
     closes_at = models.DateTimeField(_("closes at"))
@@ -78,6 +78,7 @@ class Call(models.Model):
     state = models.CharField(max_length=12, choices=CallState, default=CallState.DRAFT)
     made_by = models.ForeignKey(Person, models.PROTECT, related_name="+")
     made_at = models.DateTimeField(db_default=Now())
+    published_at = models.DateTimeField(null=True)
     last_receipt = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -88,6 +89,9 @@ class Call(models.Model):
             models.CheckConstraint(name="call_budget_not_negative", condition=Q(budget_krw__gte=0)),
         ]
 
+    def __str__(self) -> str:
+        return self.title
+
     @property
     def title(self) -> str:
         return said(self, "title")
@@ -95,9 +99,6 @@ class Call(models.Model):
     @property
     def text(self) -> str:
         return said(self, "text")
-
-    def __str__(self) -> str:
-        return self.title
 
     def stage(self, now: datetime) -> Stage:
         if self.state != CallState.PUBLISHED:
@@ -110,7 +111,6 @@ class Call(models.Model):
 @tracked()
 class CallLine(models.Model):
     """A resource on offer in a call: how much one application may ask for, and how much there is for all of them.
-
 
     Amounts are in the smallest unit of the resource.
     """
@@ -209,7 +209,7 @@ class EligibilityRule(models.Model):
 
     call = models.ForeignKey(Call, models.CASCADE, related_name="rules")
     kind = models.CharField(_("rule"), max_length=24, choices=RuleKind)
-    value = models.JSONField(default=list)
+    value = models.JSONField(default=list, blank=True)
     citation_ko = models.CharField(_("passage of the notice (Korean)"), max_length=300)
     citation_en = models.CharField(_("passage of the notice (English)"), max_length=300, blank=True)
     order = models.PositiveSmallIntegerField(default=0)
@@ -227,8 +227,7 @@ class EligibilityRule(models.Model):
 class FormVersion(models.Model):
     """The questions of a call. Frozen when the call is published; a later version never changes an older one.
 
-    `fields` is a list of {code, type, label_ko, label_en, hint_ko, hint_en, required, most, choices, shown_if}.
-    Types: line, text, number, choice, day, yes, file.
+    `fields` is a list of specs; `answers.py` says what is in one and checks it.
     """
 
     call = models.ForeignKey(Call, models.CASCADE, related_name="forms")
@@ -245,6 +244,11 @@ class FormVersion(models.Model):
                 condition=pgtrigger.Q(old__frozen_at__isnull=False),
             )
         ]
+
+
+def receipt_number(call: Call, receipt: int) -> str:
+    """As it is written on the receipt."""
+    return f"{call.code.upper()}-{receipt:04d}"
 
 
 class ApplicationState(models.TextChoices):
@@ -271,7 +275,11 @@ application_moves = Machine(
     (ApplicationState.SUBMITTED, "request_supplement", ApplicationState.SUPPLEMENT),
     (ApplicationState.SUPPLEMENT, "supplement", ApplicationState.SUBMITTED),
     ((ApplicationState.SUBMITTED, ApplicationState.INELIGIBLE), "find_eligible", ApplicationState.ELIGIBLE),
-    ((ApplicationState.SUBMITTED, ApplicationState.ELIGIBLE), "find_ineligible", ApplicationState.INELIGIBLE),
+    (
+        (ApplicationState.SUBMITTED, ApplicationState.SUPPLEMENT, ApplicationState.ELIGIBLE),
+        "find_ineligible",
+        ApplicationState.INELIGIBLE,
+    ),
     (ApplicationState.ELIGIBLE, "select", ApplicationState.SELECTED),
     (ApplicationState.ELIGIBLE, "put_on_reserve", ApplicationState.RESERVE),
     (ApplicationState.ELIGIBLE, "reject", ApplicationState.REJECTED),
@@ -279,19 +287,24 @@ application_moves = Machine(
 )
 
 
-@tracked(exclude=("answers",))
+@tracked(exclude=("answers", "asked"))
 class Application(models.Model):
-    """Who asks for what. `answers` is the draft; what was submitted is in `Submission` and never changes.
+    """Who asks for what. What was submitted is in `Submission` and never changes.
 
-    `receipt` is the number of the latest submission in its call; `saves` counts the saves of the draft, so that a page
-    that is out of date can't overwrite what was saved since.
+    `draft_title`, `answers` and `asked` are the draft: they may run ahead of what was submitted. `title` and the rows
+    in `lines` are what was submitted last. `asked` is {call line id: {amount, essential, purpose}}. `receipt` is the
+    number of the latest submission in its call; `saves` counts the saves of the draft, so that a page that is out of
+    date can't overwrite what was saved since. `supplement` is {codes, reason, until} while one is asked for.
     """
 
     call = models.ForeignKey(Call, models.PROTECT, related_name="applications")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="applications")
     form = models.ForeignKey(FormVersion, models.PROTECT, related_name="+")
     title = models.CharField(_("project title"), max_length=200, blank=True)
+    draft_title = models.CharField(_("project title"), max_length=200, blank=True)
     answers = models.JSONField(default=dict)
+    asked = models.JSONField(default=dict)
+    supplement = models.JSONField(default=dict, blank=True)
     saves = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=12, choices=ApplicationState, default=ApplicationState.DRAFT)
     receipt = models.PositiveIntegerField(null=True)
@@ -309,14 +322,18 @@ class Application(models.Model):
                 condition=~Q(state="withdrawn"),
                 name="one_application_of_an_organization",
             ),
+            models.CheckConstraint(
+                name="submitted_has_a_receipt", condition=Q(state__in=["draft", "withdrawn"]) | Q(receipt__isnull=False)
+            ),
         ]
+        indexes = [models.Index(fields=["call", "receipt"], name="applications_by_receipt")]
 
     def __str__(self) -> str:
         return self.title or f"#{self.pk}"
 
     @property
     def receipt_number(self) -> str:
-        return "" if self.receipt is None else f"{self.call.code.upper()}-{self.receipt:04d}"
+        return "" if self.receipt is None else receipt_number(self.call, self.receipt)
 
 
 @tracked()
@@ -342,7 +359,10 @@ def document_path(document: Any, name: str) -> str:
 
 
 class Document(models.Model):
-    """A file handed in with an application, for the field `code` of its form. Replaced by adding a newer one."""
+    """A file handed in with an application, for the field `code` of its form.
+
+    The newest one that wasn't removed counts. A file that was submitted stays, even when a newer one takes its place.
+    """
 
     application = models.ForeignKey(Application, models.CASCADE, related_name="documents")
     code = models.SlugField(max_length=40)
@@ -352,6 +372,7 @@ class Document(models.Model):
     digest = models.CharField(max_length=64)
     added_by = models.ForeignKey(Person, models.PROTECT, related_name="+")
     added_at = models.DateTimeField(db_default=Now())
+    removed_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["id"]
@@ -373,6 +394,10 @@ class Submission(models.Model):
         constraints = [models.UniqueConstraint(fields=["call", "receipt"], name="receipt_numbers_are_given_once")]
         triggers = append_only()
 
+    @property
+    def number(self) -> str:
+        return receipt_number(self.call, self.receipt)
+
 
 @tracked()
 class Extension(models.Model):
@@ -386,9 +411,7 @@ class Extension(models.Model):
     given_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["call", "organization"], name="one_extension_of_an_applicant")
-        ]
+        constraints = [models.UniqueConstraint(fields=["call", "organization"], name="one_extension_of_an_applicant")]
 
 
 class Answer(models.TextChoices):

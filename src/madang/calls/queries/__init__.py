@@ -1,0 +1,75 @@
+"""Everything that is read of calls, applications and reviews, scoped to who asks."""
+
+from madang.calls.queries.decisions import decision_sheet
+from madang.calls.queries.managing import calls_applications, managed_call, managed_calls, officer_queue
+from madang.calls.queries.officers import application_for_officer, reviewers_for
+from madang.calls.queries.public import public_call, public_calls
+from madang.calls.queries.reviewers import review, review_queue
+from madang.calls.queries.shapes import (
+    AssignmentView,
+    CallCard,
+    CallDetail,
+    Candidate,
+    DocumentView,
+    FieldView,
+    LineView,
+    ManagedCall,
+    ManagedDetail,
+    OfficerApplication,
+    OfficerRow,
+    QueueItem,
+    ReceiptView,
+    ReviewRow,
+    ReviewView,
+    Rows,
+    RuleView,
+    Sheet,
+    SheetLine,
+    SheetRow,
+    SheetRowLine,
+    TenantApplication,
+    TenantRow,
+)
+from madang.calls.queries.tenants import application_for_tenant, applications_of, receipt
+from madang.calls.ranking import Standing
+
+__all__ = [
+    "AssignmentView",
+    "CallCard",
+    "CallDetail",
+    "Candidate",
+    "DocumentView",
+    "FieldView",
+    "LineView",
+    "ManagedCall",
+    "ManagedDetail",
+    "OfficerApplication",
+    "OfficerRow",
+    "QueueItem",
+    "ReceiptView",
+    "ReviewRow",
+    "ReviewView",
+    "Rows",
+    "RuleView",
+    "Sheet",
+    "SheetLine",
+    "SheetRow",
+    "SheetRowLine",
+    "Standing",
+    "TenantApplication",
+    "TenantRow",
+    "application_for_officer",
+    "application_for_tenant",
+    "applications_of",
+    "calls_applications",
+    "decision_sheet",
+    "managed_call",
+    "managed_calls",
+    "officer_queue",
+    "public_call",
+    "public_calls",
+    "receipt",
+    "review",
+    "review_queue",
+    "reviewers_for",
+]
