@@ -106,7 +106,7 @@ KINDS: dict[str, Any] = {
     "identity.person": _("person"),
     "identity.rolegrant": _("role"),
     "jobs.job": _("job"),
-    "outcomes.outcome": _("outcome"),
+    "outcomes.outcome": pgettext_lazy("log", "outcome"),
     "programs.indicator": _("indicator"),
     "programs.program": _("program"),
     "programs.purse": _("purse"),

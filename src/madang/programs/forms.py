@@ -8,6 +8,7 @@ from django import forms
 from django.core.validators import validate_slug
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
@@ -59,7 +60,7 @@ class ProgramForm(Form):
 class SourceForm(Form):
     code = CodeField(help_text=_("A short name for it, such as kmib-2025-08-18."))
     publisher = TextField(label=_("Publisher"), max_length=160)
-    published = TextField(label=_("Published"), max_length=40, help_text=_("A date, a month or a year."))
+    published = TextField(label=_("Day of publication"), max_length=40, help_text=_("A date, a month or a year."))
     subject = TextField(label=_("Subject"), max_length=300, required=False)
 
     def __init__(self, *args: Any, source: Source | None = None, **kwargs: Any) -> None:
@@ -136,7 +137,7 @@ class FigureForm(WithSource):
     )
     label_ko = TextField(label=_("Name (Korean)"), max_length=200)
     label_en = TextField(label=_("Name (English)"), max_length=200)
-    value = TextField(label=_("Figure"), max_length=80, help_text=_("As published."))
+    value = TextField(label=pgettext_lazy("published", "Figure"), max_length=80, help_text=_("As published."))
     number = forms.DecimalField(
         label=_("As a number"),
         max_digits=20,

@@ -38,7 +38,7 @@ class Source(models.Model):
 
     code = models.SlugField(max_length=60, unique=True)
     publisher = models.CharField(_("publisher"), max_length=160)
-    published = models.CharField(_("published"), max_length=40, help_text=_("a date, a month or a year"))
+    published = models.CharField(_("day of publication"), max_length=40, help_text=_("a date, a month or a year"))
     subject = models.CharField(_("subject"), max_length=300, blank=True)
 
     def __str__(self) -> str:

@@ -151,9 +151,7 @@ def test_a_letter_says_the_same_to_strangers_and_to_people_with_an_account(djang
             actions.invite(make.lead_of(organization), organization=organization, email=f"{who}@example.kr")
             for who in ("known", "unknown")
         ]
-    said = [
-        letter.body.replace(secret, "") for letter, (_row, secret) in zip(mail.outbox, answers, strict=True)
-    ]
+    said = [letter.body.replace(secret, "") for letter, (_row, secret) in zip(mail.outbox, answers, strict=True)]
     assert said[0] == said[1]
 
 

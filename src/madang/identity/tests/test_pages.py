@@ -248,8 +248,10 @@ def test_the_log_speaks_in_words_and_can_be_searched(house: dict) -> None:
     assert english.context["lines"][0][1]["did"] == "registered"
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=9999999999999999999999", "after=x", "q=%F0%9F%A4%96", "q=%E2%80%AE",
-                                   "kind=nothing", "role=king", "before=1e9", "q=" + "a" * 3000])  # fmt: skip
+ODD = ["after=-1", "after=9999999999999999999999", "after=x", "q=%F0%9F%A4%96", "q=%E2%80%AE", "kind=nothing"]
+
+
+@pytest.mark.parametrize("query", [*ODD, "role=king", "before=1e9", "q=" + "a" * 3000])
 @pytest.mark.parametrize("name", ["people", "log", "organizations"])
 def test_odd_addresses_are_answered(name: str, query: str, house: dict) -> None:
     assert as_(house["operator"]).get(f"{reverse(f'identity:{name}')}?{query}").status_code == 200

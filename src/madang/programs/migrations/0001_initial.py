@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('code', models.SlugField(max_length=60, unique=True)),
                 ('publisher', models.CharField(max_length=160, verbose_name='publisher')),
-                ('published', models.CharField(help_text='a date, a month or a year', max_length=40, verbose_name='published')),
+                ('published', models.CharField(help_text='a date, a month or a year', max_length=40, verbose_name='day of publication')),
                 ('subject', models.CharField(blank=True, max_length=300, verbose_name='subject')),
             ],
         ),
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigIntegerField()),
                 ('code', models.SlugField(db_index=False, max_length=60)),
                 ('publisher', models.CharField(max_length=160, verbose_name='publisher')),
-                ('published', models.CharField(help_text='a date, a month or a year', max_length=40, verbose_name='published')),
+                ('published', models.CharField(help_text='a date, a month or a year', max_length=40, verbose_name='day of publication')),
                 ('subject', models.CharField(blank=True, max_length=300, verbose_name='subject')),
             ],
             options={
