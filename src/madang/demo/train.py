@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def say(text):
-    print(text, flush=True)
+    print(text, flush=True)  # noqa: T201
 
 
 def main():
@@ -93,7 +93,9 @@ def main():
 
 def report(metrics, confusion):
     lines = ["# Handwritten digits", ""]
-    lines.append(f"{metrics['accuracy']:.1%} of {metrics['images_tested']} images that it had never seen were read rightly.")
+    lines.append(
+        f"{metrics['accuracy']:.1%} of {metrics['images_tested']} images that it had never seen were read rightly."
+    )
     lines += ["", "| written \\ read | " + " | ".join(str(n) for n in range(10)) + " |", "|---" * 11 + "|"]
     for digit, row in enumerate(confusion):
         lines.append(f"| **{digit}** | " + " | ".join(str(count) for count in row) + " |")

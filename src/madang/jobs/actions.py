@@ -290,9 +290,7 @@ def lose_sight(engine: str) -> None:
 
 
 def _watched(engine: str) -> list[Job]:
-    return list(
-        Job.objects.filter(engine=engine, state__in=LIVE).select_related("allocation__grant").defer("script").order_by("id")
-    )
+    return list(Job.objects.filter(engine=engine, state__in=LIVE).defer("script").order_by("id"))
 
 
 def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:

@@ -98,8 +98,10 @@ def _health(engine: engines.EngineWithFiles) -> dict[str, Any]:
 
 def _budgets(engine: engines.EngineWithFiles, name: str) -> None:
     """What waits on an allocation that is paused or over doesn't start."""
-    live = Job.objects.filter(engine=name, state__in=LIVE).select_related("allocation__grant").only(
-        "allocation__state", "allocation__grant__state", "allocation__grant__ends_at"
+    live = (
+        Job.objects.filter(engine=name, state__in=LIVE)
+        .select_related("allocation__grant")
+        .only("allocation__state", "allocation__grant__state", "allocation__grant__ends_at")
     )
     moment = now()
     wanted = {

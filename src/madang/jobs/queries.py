@@ -43,7 +43,11 @@ def jobs_of(
     limit: int = PAGE,
 ) -> Slice:
     """A page of jobs, without their scripts; `after` is the id of the last one of the page before."""
-    rows = visible(person).defer("script").select_related("allocation__grant__organization", "allocation__resource", "person")
+    rows = (
+        visible(person)
+        .defer("script")
+        .select_related("allocation__grant__organization", "allocation__resource", "person")
+    )
     if mine:
         rows = rows.filter(person=person)
     if live is not None:
@@ -109,13 +113,9 @@ def lines() -> list[Line]:
     return [Line(*row) for row in rows]
 
 
-def holds_without_a_job() -> list[Entry]:
-    """Holds of jobs that nothing ended although no live job stands behind them. There must never be one."""
-    live = set(Job.objects.filter(state__in=LIVE).values_list("hold", flat=True))
-    return [entry for entry in ledger.open_holds(source=SOURCE) if entry.pk not in live]
-
-
-def jobs_without_a_hold() -> list[Job]:
-    """Live jobs whose hold was ended by something else. There must never be one."""
-    held = set(ledger.open_holds(source=SOURCE).values_list("pk", flat=True))
-    return [job for job in Job.objects.filter(state__in=LIVE).defer("script") if job.hold not in held]
+def mismatches() -> tuple[list[Entry], list[Job]]:
+    """What must never be: holds without a live job behind them, and live jobs whose hold something else has ended."""
+    live = list(Job.objects.filter(state__in=LIVE).only("id", "uuid", "hold"))
+    holds = list(ledger.open_holds(source=SOURCE))
+    held, backed = {entry.pk for entry in holds}, {job.hold for job in live}
+    return [entry for entry in holds if entry.pk not in backed], [job for job in live if job.hold not in held]

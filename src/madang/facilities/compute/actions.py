@@ -55,7 +55,7 @@ def add_partition(
     declared: bool,
     memory_mb: int = 4096,
 ) -> Partition:
-    """The slots of a resource of the catalog on a cluster. `declared`: the GPUs aren't there, and every page says so."""
+    """The slots of a resource on a cluster. `declared`: the GPUs aren't there, and every page says so."""
     if not may_keep(actor, resource):
         raise NotAllowed(_("This is for the operator of the site and the steward of this resource."))
     errors = {

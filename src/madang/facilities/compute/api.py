@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S
 from madang.facilities.compute import actions, queries
+from madang.facilities.compute.requests import who
 from madang.grants.queries import allocation_for
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
@@ -41,7 +42,7 @@ class JobIn(Schema):
 
 
 class JobOut(Schema):
-    """`held`, `used` and `overrun` are GPU-seconds. `outcome` is empty while it lives; `waits` says why it is queued."""
+    """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives; `waits` says why it is queued."""
 
     uuid: UUID
     name: str
@@ -77,7 +78,7 @@ class JobsOut(Schema):
 
 
 class LogOut(Schema):
-    """Text from `offset` on, without control sequences. Ask again from `next`; `complete` when nothing more will come."""
+    """Text from `offset` on, without control sequences. Go on from `next`; `complete` when nothing more will come."""
 
     text: str
     offset: int
@@ -151,11 +152,15 @@ class EstimateOut(Schema):
     left_after: int
 
 
+OWN = (
+    *("uuid", "name", "partition", "gpu_type", "gpus", "limit_s", "state", "outcome", "exit_code", "why", "waits"),
+    *("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at"),
+)
+
+
 def job_out(row: Job) -> dict[str, Any]:
-    own = ("uuid", "name", "partition", "gpu_type", "gpus", "limit_s", "state", "outcome", "exit_code", "why", "waits")
-    own += ("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at")
     return {
-        **{name: getattr(row, name) for name in own},
+        **{name: getattr(row, name) for name in OWN},
         "allocation": row.allocation_id,
         "grant": row.allocation.grant.number,
         "organization": row.allocation.grant.organization.name,
@@ -187,7 +192,9 @@ def partitions(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-@router.get("/balance", response={200: BalancesOut} | PROBLEMS, summary="What jobs can run on now, and what is left of it")
+@router.get(
+    "/balance", response={200: BalancesOut} | PROBLEMS, summary="What jobs can run on now, and what is left of it"
+)
 def balance(request: HttpRequest) -> dict[str, Any]:
     items = []
     for offer in queries.offers(request.user):
@@ -229,9 +236,9 @@ def estimate(
 
 
 @router.post("/jobs", response={201: JobOut} | PROBLEMS, summary="Submit a job")
-def submit(request: HttpRequest, data: JobIn) -> tuple[int, dict[str, Any]]:
+def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
     row = actions.submit(
-        request.user,
+        who(request),
         uuid=data.uuid or uuid4(),
         allocation=allocation_for(request.user, data.allocation),
         name=data.name,
@@ -240,7 +247,7 @@ def submit(request: HttpRequest, data: JobIn) -> tuple[int, dict[str, Any]]:
         gpus=data.gpus,
         limit_s=data.limit_s,
     )
-    return 201, job_out(job_queries.job_for(request.user, row.uuid))
+    return Status(201, job_out(job_queries.job_for(request.user, row.uuid)))
 
 
 @router.get("/jobs", response={200: JobsOut} | PROBLEMS, summary="Your organization's jobs, newest first")
@@ -270,7 +277,7 @@ def job(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
 
 @router.post("/jobs/{uuid:uuid}/cancel", response={200: JobOut} | PROBLEMS, summary="Cancel a job")
 def cancel(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
-    return job_out(job_actions.cancel(request.user, job=job_queries.job_for(request.user, uuid)))
+    return job_out(job_actions.cancel(who(request), job=job_queries.job_for(request.user, uuid)))
 
 
 @router.get("/jobs/{uuid:uuid}/log", response={200: LogOut} | PROBLEMS, summary="The log from an offset on")
@@ -296,9 +303,7 @@ def whole_log(request: HttpRequest, uuid: UUID) -> Any:
 @router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a job wrote")
 def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
-    return {
-        "items": [{"path": e.path, "size": e.size, "modified_at": e.modified_at} for e in queries.files_of(row)]
-    }
+    return {"items": [{"path": e.path, "size": e.size, "modified_at": e.modified_at} for e in queries.files_of(row)]}
 
 
 @router.get("/jobs/{uuid:uuid}/files/{path:path}", response=PROBLEMS, summary="One file, as bytes")
@@ -312,4 +317,4 @@ def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
 
 @router.delete("/jobs/{uuid:uuid}/files", response={200: JobOut} | PROBLEMS, summary="Delete the files of an ended job")
 def delete_files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
-    return job_out(actions.delete_files(request.user, job=job_queries.job_for(request.user, uuid)))
+    return job_out(actions.delete_files(who(request), job=job_queries.job_for(request.user, uuid)))

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -52,10 +53,15 @@ class SubmitForm(Form):
     name = TextField(label=_("Name"), max_length=80)
     file = Upload(label=_("Script file"), required=False, help_text=_("Or paste the script below. At most 200 kB."))
     script = ScriptText(
-        label=_("Script"), required=False, help_text=_("Its first line names the program that runs it: #!/usr/bin/env python3")
+        label=_("Script"),
+        required=False,
+        help_text=_("Its first line names the program that runs it: #!/usr/bin/env python3"),
     )
     arguments = TextField(
-        label=_("Arguments"), max_length=4000, required=False, help_text=_("As on a command line, for example: --epochs 20")
+        label=_("Arguments"),
+        max_length=4000,
+        required=False,
+        help_text=_("As on a command line, for example: --epochs 20"),
     )
 
     def __init__(self, offers: Sequence[Offer], *args: Any, chosen: Offer | None = None, **kwargs: Any) -> None:
@@ -74,7 +80,7 @@ class SubmitForm(Form):
             minutes: Any = self.fields["limit_s"]
             minutes.max_value = longest
             minutes.validators = [v for v in minutes.validators if getattr(v, "code", "") != "max_value"]
-            minutes.validators.append(forms.fields.validators.MaxValueValidator(longest))
+            minutes.validators.append(MaxValueValidator(longest))
             minutes.widget.attrs.update(min=1, max=longest)
             minutes.initial = max(1, min(TYPICAL_MINUTES, self.chosen.most_minutes()))
 
@@ -129,7 +135,12 @@ class PartitionForm(Form):
 
     resource = forms.ModelChoiceField(Resource.objects.none(), label=_("Resource"))
     cluster = forms.ModelChoiceField(Cluster.objects.order_by("id"), label=_("Cluster"))
-    name = TextField(label=_("Name"), max_length=40, validators=[a_word], help_text=_("Letters, digits and hyphens, for example h100."))
+    name = TextField(
+        label=_("Name"),
+        max_length=40,
+        validators=[a_word],
+        help_text=_("Letters, digits and hyphens, for example h100."),
+    )
     gpu_type = TextField(label=_("GPU type"), max_length=40, validators=[a_word])
     gpus = WholeNumber(label=_("GPUs"), min_value=1, max_value=1024)
     most_gpus = WholeNumber(label=_("GPUs per job at most"), min_value=1, max_value=1024)

@@ -31,7 +31,9 @@ SHIPPED = Path(madang.__file__).parent / "demo" / "train.py"
 def connect() -> AbstractContextManager[psycopg.Connection[Any]]:
     """A connection of its own to the site's database: engines and dispatchers know no Django."""
     known = connection.get_connection_params()
-    return psycopg.connect(**{key: known[key] for key in ("host", "port", "user", "password", "dbname") if known.get(key)})
+    return psycopg.connect(
+        **{key: known[key] for key in ("host", "port", "user", "password", "dbname") if known.get(key)}
+    )
 
 
 @contextmanager
@@ -91,7 +93,7 @@ class Site:
 
 
 def _check_walls(wish: Wish, watch: Watch | None) -> None:
-    """Other people's code runs only in a sandbox, and beside that of another organization only where users are apart."""
+    """Other people's code runs only in a sandbox, and beside another organization's only where they are kept apart."""
     health = watch.health if watch else {}
     if health and not health.get("sandbox") and health.get("lag_s") is not None:
         raise Refused(_("This machine has no sandbox: it runs only its operator's own jobs."), field="script")

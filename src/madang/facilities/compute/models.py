@@ -29,12 +29,12 @@ class Cluster(models.Model):
         ordering = ["id"]
         constraints = [models.CheckConstraint(name="engine_known", condition=Q(engine__in=EngineKind.values))]
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return said(self, "name")
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @tracked()
@@ -58,7 +58,6 @@ class Partition(models.Model):
             models.UniqueConstraint(fields=["cluster", "gpu_type"], name="a_gpu_type_once_in_a_cluster"),
             models.CheckConstraint(name="job_fits_its_partition", condition=Q(most_gpus__lte=models.F("gpus"))),
         ]
-
 
     def __str__(self) -> str:
         return self.name

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Rate, Resource, ResourceState
@@ -15,7 +17,7 @@ from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
 from madang.facilities.compute import text
 from madang.facilities.compute.models import Cluster, Partition
-from madang.grants.models import Allocation
+from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
 from madang.identity.models import Role
@@ -74,12 +76,28 @@ def offers(person: Any) -> list[Offer]:
             "cluster"
         )
     }
-    rates = rates_on(resources, now().astimezone(SEOUL).date()) if allocations else {}
+    rates = rates_on(resources, localdate(timezone=SEOUL)) if allocations else {}
     return [
         Offer(row, places[row.resource_id], row.meter.left, rates.get(row.resource_id))
         for row in allocations
         if row.resource_id in places
     ]
+
+
+def usable_on(person: Any, resource: int) -> Allocation | None:
+    """An allocation of this resource that the person can run jobs on now: enough for a button."""
+    return (
+        Allocation.objects.filter(
+            resource=resource,
+            state=AllocationState.OPEN,
+            grant__state=GrantState.ACTIVE,
+            grant__organization_id__in=list(access_of(person).organizations),
+            grant__starts_at__lte=Now(),
+            grant__ends_at__gt=Now(),
+        )
+        .order_by("id")
+        .first()
+    )
 
 
 @dataclass(frozen=True)
@@ -211,7 +229,7 @@ def places(partitions: QuerySet[Partition] | None = None) -> list[Place]:
     rows = (Partition.objects.all() if partitions is None else partitions).select_related("cluster", "resource__owner")
     watches = jobs.watches()
     found = list(rows.order_by("cluster_id", "id"))
-    rates = rates_on([row.resource_id for row in found], now().astimezone(SEOUL).date()) if found else {}
+    rates = rates_on([row.resource_id for row in found], localdate(timezone=SEOUL)) if found else {}
     return [_place(row, watches.get(row.cluster.code), rates.get(row.resource_id)) for row in found]
 
 
@@ -263,7 +281,8 @@ def health(person: Any) -> Health:
         silent = watch is None or watch.answered_at is None or watch.answered_at + SILENT < moment
         mine = [line for line in lines if line.engine == cluster.code]
         clusters.append(ClusterState(cluster, watch, mine, silent))
-    return Health(clusters, jobs.holds_without_a_job(), jobs.jobs_without_a_hold(), resources_without_partition(person))
+    holds, unheld = jobs.mismatches()
+    return Health(clusters, holds, unheld, resources_without_partition(person))
 
 
 def resources_without_partition(person: Any) -> list[Resource]:

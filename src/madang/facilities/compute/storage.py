@@ -60,7 +60,10 @@ def check_room(grant: Grant) -> None:
     held = held_bytes(grant)
     if held >= most * MB:
         raise Refused(
-            _("The storage of this grant is full: %(held)s of %(most)s MB. Delete the files of jobs that you no longer need.")
+            _(
+                "The storage of this grant is full: %(held)s of %(most)s MB. "
+                "Delete the files of jobs that you no longer need."
+            )
             % {"held": f"{held // MB:,}", "most": f"{most:,}"},
             field="allocation",
         )
@@ -91,7 +94,9 @@ def measure() -> int:
 
 def sample() -> int:
     """Charge every open storage for what it held since it was last looked at. How many samples were written."""
-    rows = Allocation.objects.filter(resource__kind=Kind.STORAGE, state__in=[AllocationState.OPEN, AllocationState.PAUSED])
+    rows = Allocation.objects.filter(
+        resource__kind=Kind.STORAGE, state__in=[AllocationState.OPEN, AllocationState.PAUSED]
+    )
     written = 0
     for allocation in rows.select_related("grant", "resource").order_by("id"):
         try:
@@ -144,6 +149,8 @@ def _book(allocation: Allocation, amount: int, *, key: str, at: Any) -> None:
 def size_of(path: Path) -> int:
     """Bytes on the disk of everything below `path`; no link is followed, and what can't be read counts nothing."""
     total = 0
+    if not path.is_dir():
+        return 0
     for _folder, _folders, names, fd in os.fwalk(path, follow_symlinks=False):
         for name in names:
             try:

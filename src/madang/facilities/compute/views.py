@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
-from madang.facilities.compute.uploads import bounded
+from madang.facilities.compute.requests import bounded, who
 from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
@@ -36,9 +36,8 @@ def partitions(request: HttpRequest) -> HttpResponse:
 @require_GET
 def partition(request: HttpRequest, code: str) -> HttpResponse:
     place = queries.place(code)
-    offers = queries.offers(request.user) if request.user.is_authenticated else []
-    mine = [offer for offer in offers if offer.partition.pk == place.partition.pk]
-    return render(request, "compute/partition.html", {"place": place, "offers": mine})
+    mine = queries.usable_on(request.user, place.partition.resource_id) if request.user.is_authenticated else None
+    return render(request, "compute/partition.html", {"place": place, "mine": mine})
 
 
 @login_required
@@ -46,7 +45,8 @@ def partition(request: HttpRequest, code: str) -> HttpResponse:
 def health(request: HttpRequest) -> HttpResponse:
     state = queries.health(request.user)
     warnings = {
-        row.cluster.code: [words.warning(warning) for warning in row.health.get("warnings", [])] for row in state.clusters
+        row.cluster.code: [words.warning(warning) for warning in row.health.get("warnings", [])]
+        for row in state.clusters
     }
     operates = access_of(request.user).holds(Role.OPERATOR)
     return render(request, "compute/health.html", {"state": state, "warnings": warnings, "operates": operates})
@@ -58,7 +58,7 @@ def add_cluster(request: HttpRequest) -> HttpResponse:
     form = ClusterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with form.refusals():
-            actions.add_cluster(request.user, **form.cleaned_data)
+            actions.add_cluster(who(request), **form.cleaned_data)
             messages.success(request, _("The cluster is added. Its dispatcher starts within a few seconds."))
             return redirect("compute:add_partition")
     return render(request, "compute/add_cluster.html", {"form": form}, status=422 if form.errors else 200)
@@ -71,7 +71,7 @@ def add_partition(request: HttpRequest) -> HttpResponse:
     form = PartitionForm(resources, request.POST or None, initial={"resource": number(request.GET.get("resource"))})
     if request.method == "POST" and form.is_valid():
         with form.refusals():
-            made = actions.add_partition(request.user, **form.cleaned_data)
+            made = actions.add_partition(who(request), **form.cleaned_data)
             return redirect("compute:partition", code=made.resource.code)
     context = {"form": form, "resources": resources}
     return render(request, "compute/add_partition.html", context, status=422 if form.errors else 200)
@@ -115,7 +115,7 @@ def new(request: HttpRequest) -> HttpResponse:
             with form.refusals():
                 said = form.cleaned_data
                 job = actions.submit(
-                    request.user,
+                    who(request),
                     uuid=said["uuid"],
                     allocation=chosen.allocation,
                     name=said["name"],
@@ -134,7 +134,9 @@ def new(request: HttpRequest) -> HttpResponse:
 
 def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
     """What was typed so far; or, to run a job again, what it was."""
-    known = {name: given[name] for name in ("name", "script", "arguments", "gpus", "limit_s", "uuid") if given.get(name)}
+    known = {
+        name: given[name] for name in ("name", "script", "arguments", "gpus", "limit_s", "uuid") if given.get(name)
+    }
     if source := request.GET.get("from"):
         try:
             before = job_queries.job_for(request.user, UUID(source))
@@ -179,7 +181,9 @@ def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:job", uuid=uuid)
     done = not row.lives and part.next >= part.size
-    return render(request, "compute/job_more.html", {**_facts(row), "log": part, "done": done, "history": _history(row)})
+    return render(
+        request, "compute/job_more.html", {**_facts(row), "log": part, "done": done, "history": _history(row)}
+    )
 
 
 def _facts(row: Job) -> dict[str, Any]:
@@ -207,7 +211,10 @@ def _steps(row: Job) -> list[dict[str, str]]:
     """Where the job is on its way: accepted, in the queue, running, ended."""
     order = [JobState.ACCEPTED, JobState.QUEUED, JobState.RUNNING, JobState.ENDED]
     labels = [_("Accepted"), _("In the queue"), _("Running"), _("Ended")]
-    at = {JobState.SUBMITTED: JobState.QUEUED, JobState.UNKNOWN: JobState.RUNNING if row.started_at else JobState.QUEUED}
+    at = {
+        JobState.SUBMITTED: JobState.QUEUED,
+        JobState.UNKNOWN: JobState.RUNNING if row.started_at else JobState.QUEUED,
+    }
     here = order.index(at.get(JobState(row.state), JobState(row.state)))
     steps = []
     for number_, label in enumerate(labels):
@@ -260,7 +267,7 @@ def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
 def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
-        job_actions.cancel(request.user, job=row)
+        job_actions.cancel(who(request), job=row)
         messages.success(request, _("The job is being canceled."))
     except Refused as refused:
         messages.error(request, str(refused))
@@ -272,7 +279,7 @@ def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def delete_files(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
-        actions.delete_files(request.user, job=row)
+        actions.delete_files(who(request), job=row)
         messages.success(request, _("The files of this job are deleted."))
     except Refused as refused:
         messages.error(request, str(refused))

@@ -6,7 +6,7 @@ from madang.engines.local import schema
 
 
 def forward(apps, editor):
-    editor.execute(schema())
+    editor.execute(schema(), params=None)
 
 
 class Migration(migrations.Migration):

@@ -1,20 +1,27 @@
-"""What is far too large is refused before a byte of it is read."""
+"""What every request of this room is asked first: who sends it, and how much."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
+from madang.identity.models import Person
 from madang.workflow.errors import Refused
 
 SLACK = 1024 * 1024  # the rest of the form
 
 View = Callable[..., HttpResponse]
+
+
+def who(request: HttpRequest) -> Person:
+    """The person who asks, where the login has been checked before."""
+    return cast(Person, request.user)
 
 
 def bounded(view: View) -> View:
@@ -26,7 +33,8 @@ def bounded(view: View) -> View:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdigit() or int(length) > settings.UPLOAD_LIMIT_BYTES + SLACK:
             raise Refused(
-                _("This is too large: at most %(most)s MB can be sent.") % {"most": settings.UPLOAD_LIMIT_BYTES // 1024**2}
+                _("This is too large: at most %(most)s MB can be sent.")
+                % {"most": settings.UPLOAD_LIMIT_BYTES // 1024**2}
             )
         return inner(request, *args, **kwargs)
 

@@ -1,0 +1,71 @@
+"""A cluster with a partition, an allocation on it, and what runs leave on the disk."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from madang.catalog.tests import make as catalog
+from madang.engines.local.folders import place
+from madang.facilities.compute import actions, host
+from madang.facilities.compute.models import Cluster, Partition
+from madang.grants.models import Allocation, Grant
+from madang.identity.models import Person
+from madang.identity.tests import make as identity
+from madang.jobs.models import Job
+from madang.jobs.tests import make as jobs
+
+SCRIPT = jobs.SCRIPT
+_number = count(1)
+
+
+def cluster(**facts: Any) -> Cluster:
+    code = facts.pop("code", f"here-{next(_number)}-{uuid4().hex[:8]}")
+    return actions.add_cluster(
+        identity.operator(), **{"code": code, "name_ko": "이 기계", "name_en": "This machine", **facts}
+    )
+
+
+def partition(on: Cluster | None = None, **facts: Any) -> Partition:
+    """Eight declared slots, four of them for one job at most, for six hours at most."""
+    number = next(_number)
+    wanted: dict[str, Any] = {
+        "name": f"p{number}",
+        "gpu_type": f"h100-{number}",
+        "gpus": 8,
+        "most_gpus": 4,
+        "longest_s": 6 * 3600,
+        "declared": True,
+        **facts,
+    }
+    resource = wanted.pop("resource", None) or catalog.resource()
+    actor = wanted.pop("actor", None) or identity.operator()
+    return actions.add_partition(actor, resource=resource, cluster=on or cluster(), **wanted)
+
+
+def allocation(on: Partition | None = None, grant: Grant | None = None, **facts: Any) -> Allocation:
+    """Ten GPU-hours on a partition, open."""
+    return jobs.allocation(grant, resource=(on or partition()).resource, **facts)
+
+
+def job(row: Allocation, actor: Person | None = None, **facts: Any) -> Job:
+    wanted: dict[str, Any] = {"uuid": uuid4(), "name": "학습", "script": SCRIPT, "gpus": 1, "limit_s": 600, **facts}
+    return actions.submit(actor or jobs.holder(row), allocation=row, **wanted)
+
+
+def folder(job: Job) -> Path:
+    """The folder of its run, as the dispatcher makes it."""
+    path = place(host.runs_of(job.engine), jobs.actions.RunKey(job.uuid))
+    (path / "work").mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def wrote(job: Job, log: bytes = b"", **files: bytes) -> None:
+    """As if the run had written this log and these files."""
+    path = folder(job)
+    (path / "out.log").write_bytes(log)
+    for name, content in files.items():
+        (path / "work" / name.replace("_", ".")).write_bytes(content)
+    Job.objects.filter(pk=job.pk, told_at=None).update(told_at=job.submitted_at)

@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from madang.catalog.tests import make as catalog
+from madang.facilities.compute.models import Cluster, Partition
+from madang.facilities.compute.tests import make
+from madang.identity.tests import make as identity
+from madang.jobs import poller
+from madang.jobs.models import Job, Watch
+from madang.jobs.tests import make as jobs
+
+pytestmark = pytest.mark.django_db
+NOTHING = {"allocation": "", "gpus": "", "limit_s": "", "name": "", "script": "", "arguments": ""}
+
+
+def browser(person) -> Client:
+    client = Client(HTTP_ACCEPT_LANGUAGE="en")
+    client.force_login(person)
+    return client
+
+
+def filled(row, **facts) -> dict:
+    return {
+        "uuid": str(uuid4()),
+        "allocation": row.pk,
+        "gpus": 1,
+        "limit_s": 10,
+        "name": "train",
+        "script": make.SCRIPT,
+        "arguments": "",
+        "submit": "1",
+        **facts,
+    }
+
+
+NEW = "/compute/jobs/new/"
+
+
+def test_the_form_offers_what_allocation_and_partition_allow():
+    row = make.allocation(make.partition(most_gpus=4), amount=3 * 60)
+    form = browser(jobs.holder(row)).get(NEW).context["form"]
+    assert [value for value, _label in form.fields["gpus"].choices] == [1, 2, 3]
+    assert form.fields["limit_s"].max_value == 360
+    assert form.fields["limit_s"].initial == 3
+
+
+def test_the_form_offers_no_allocation_that_takes_no_jobs():
+    row = make.allocation()
+    make.allocation(grant=row.grant, state="paused")
+    jobs.allocation(row.grant)
+    form = browser(jobs.holder(row)).get(NEW).context["form"]
+    assert [value for value, _label in form.fields["allocation"].choices] == [row.pk]
+
+
+def test_without_an_allocation_the_page_says_what_to_do():
+    page = browser(identity.lead_of(identity.organization())).get(NEW).content.decode()
+    assert "Accept the agreement of your grant" in page
+
+
+def test_the_cost_is_calculated_by_the_server_without_javascript():
+    where = make.partition()
+    catalog.rate(where.resource, price_krw=2000)
+    row = make.allocation(where)
+    page = browser(jobs.holder(row)).post(NEW, filled(row, gpus=2, limit_s=90, calculate="1"))
+    assert (page.status_code, Job.objects.count()) == (200, 0)
+    estimate = page.context["estimate"]
+    assert (estimate.held, estimate.krw, estimate.left_after) == (2 * 90 * 60, 6000, 10 * 3600 - 10800)
+    assert "₩6,000" in page.content.decode()
+    assert page.context["form"]["script"].value() == make.SCRIPT
+
+
+def test_htmx_gets_only_the_choices():
+    row = make.allocation()
+    page = browser(jobs.holder(row)).post(
+        NEW, {"allocation": row.pk, "gpus": 4, "limit_s": 600, "calculate": "1"}, headers={"HX-Request": "true"}
+    )
+    text = page.content.decode()
+    assert ("<h1" in text, 'id="choices"' in text, "not covered" in text) == (False, True, True)
+
+
+def test_a_submitted_job_is_kept_and_a_double_click_is_one_job():
+    row = make.allocation()
+    client, data = browser(jobs.holder(row)), filled(row)
+    first, second = client.post(NEW, data), client.post(NEW, data)
+    job = Job.objects.get()
+    assert [first.url, second.url] == [reverse("compute:job", args=[job.uuid])] * 2
+    assert (job.script, job.limit_s, jobs.balance(row)[0]) == (make.SCRIPT, 600, 600)
+
+
+def test_a_stale_form_with_other_content_says_so():
+    row = make.allocation()
+    client, data = browser(jobs.holder(row)), filled(row)
+    client.post(NEW, data)
+    page = client.post(NEW, {**data, "gpus": 2})
+    assert (page.status_code, Job.objects.count()) == (422, 1)
+    assert "submitted before with other content" in page.content.decode()
+
+
+def test_a_script_comes_as_a_file_too():
+    row = make.allocation()
+    file = SimpleUploadedFile("train.py", b"\xef\xbb\xbf#!/usr/bin/env python3\r\nprint(1)\r\n")
+    assert browser(jobs.holder(row)).post(NEW, filled(row, script="", file=file)).status_code == 302
+    assert Job.objects.get().script == "#!/usr/bin/env python3\nprint(1)\n"
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "nul\x00"}, "name"),
+        ({"name": "turn\u202e"}, "name"),
+        ({"name": "x" * 81}, "name"),
+        ({"name": ""}, "name"),
+        ({"gpus": "5"}, "gpus"),
+        ({"gpus": "0"}, "gpus"),
+        ({"gpus": "-1"}, "gpus"),
+        ({"gpus": "two"}, "gpus"),
+        ({"gpus": "9" * 40}, "gpus"),
+        ({"limit_s": "0"}, "limit_s"),
+        ({"limit_s": "361"}, "limit_s"),
+        ({"limit_s": "9" * 40}, "limit_s"),
+        ({"limit_s": "1.5"}, "limit_s"),
+        ({"limit_s": ""}, "limit_s"),
+        ({"allocation": "999999999"}, "allocation"),
+        ({"allocation": "x"}, "allocation"),
+        ({"script": ""}, "script"),
+        ({"script": "no interpreter"}, "script"),
+        ({"script": "#!/bin/sh\n\x00"}, "script"),
+        ({"script": "#!/bin/sh\n" + "x" * 200_000}, "script"),
+        ({"script": "", "file": SimpleUploadedFile("a.sh", b"#!/bin/sh\n" + b"x" * 200_000)}, "file"),
+        ({"script": "", "file": SimpleUploadedFile("a.zip", b"PK\x03\x04\xff\xfe")}, "file"),
+        ({"file": SimpleUploadedFile("a.sh", b"#!/bin/sh\n")}, "script"),
+        ({"arguments": 'an "open quote'}, "arguments"),
+        ({"uuid": "not one"}, "uuid"),
+    ],
+)
+def test_bad_input_is_said_at_its_field_and_nothing_is_half_done(facts, field):
+    row = make.allocation()
+    page = browser(jobs.holder(row)).post(NEW, filled(row, **facts))
+    assert (page.status_code, list(page.context["form"].errors)) == (422, [field])
+    assert (Job.objects.count(), jobs.balance(row)[0]) == (0, 0)
+
+
+def test_more_than_is_left_is_said_at_the_time_limit():
+    row = make.allocation(amount=3600)
+    page = browser(jobs.holder(row)).post(NEW, filled(row, gpus=2, limit_s=60))
+    assert list(page.context["form"].errors) == ["limit_s"]
+    assert "1 GPU-hours are left" in page.content.decode()
+
+
+def test_another_tenants_allocation_is_no_choice():
+    mine, theirs = make.allocation(), make.allocation()
+    page = browser(jobs.holder(mine)).post(NEW, filled(theirs))
+    assert list(page.context["form"].errors) == ["allocation"]
+    assert Job.objects.count() == 0
+
+
+def test_an_upload_of_eleven_gigabytes_is_refused_before_it_is_read():
+    client = browser(jobs.holder(make.allocation()))
+    answer = client.generic("POST", NEW, b"", "multipart/form-data; boundary=x", CONTENT_LENGTH=str(11 * 2**30))
+    assert answer.status_code == 422
+    assert "too large" in answer.content.decode()
+
+
+def test_the_form_is_protected_against_forgery():
+    row = make.allocation()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(jobs.holder(row))
+    assert (client.post(NEW, filled(row)).status_code, Job.objects.count()) == (403, 0)
+
+
+def test_the_page_of_a_job_shows_state_log_files_and_what_was_asked():
+    row = make.allocation()
+    job = make.job(row, name="<b>이름</b>", arguments=["--x", "1"])
+    make.wrote(job, log=b"\x1b[31mepoch 1\x1b[0m <script>alert(1)</script>\n", report_md=b"# ok")
+    text = browser(jobs.holder(row)).get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert "epoch 1 &lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<b>이름</b>" not in text
+    assert "\x1b" not in text
+    assert "report.md" in text
+    assert 'hx-trigger="load delay' in text
+
+
+def test_an_ended_job_is_no_longer_asked_for():
+    row = make.allocation()
+    job = make.job(row)
+    jobs.actions.cancel(jobs.holder(row), job=job)
+    text = browser(jobs.holder(row)).get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert "hx-trigger" not in text.split("<main", 1)[1]
+    assert "Cancel the job" not in text
+
+
+def test_the_log_grows_from_where_it_was_and_says_when_it_is_over():
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, log="one\n둘\nhalf a li".encode())
+    client, address = browser(jobs.holder(row)), reverse("compute:log", args=[job.uuid])
+    page = client.get(address, {"offset": 4}, headers={"HX-Request": "true"}).content.decode()
+    assert page.startswith("둘\n<section")
+    assert "offset=8" in page
+    Job.objects.filter(pk=job.pk).update(state="ended", outcome="completed")
+    page = client.get(address, {"offset": 8}, headers={"HX-Request": "true"}).content.decode()
+    assert page.startswith("half a li<section")
+    assert "offset=" not in page
+    assert "job-files" in page
+
+
+@pytest.mark.parametrize("offset", ["-1", "x", "9" * 30, "99999999", ""])
+def test_a_strange_offset_is_no_error(offset):
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, log=b"line\n")
+    page = browser(jobs.holder(row)).get(
+        reverse("compute:log", args=[job.uuid]), {"offset": offset}, headers={"HX-Request": "true"}
+    )
+    assert page.status_code == 200
+
+
+def test_a_long_log_shows_its_end_and_downloads_whole():
+    row = make.allocation()
+    job = make.job(row)
+    log = b"".join(b"line %06d\n" % n for n in range(30_000))
+    make.wrote(job, log=log)
+    client = browser(jobs.holder(row))
+    text = client.get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert ("line 029999" in text, "line 000000" in text) == (True, False)
+    answer = client.get(reverse("compute:whole_log", args=[job.uuid]))
+    assert b"".join(answer.streaming_content) == log
+    assert answer["Content-Type"].startswith("text/plain")
+
+
+def test_files_are_downloaded_and_never_shown_as_a_page_of_this_site():
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, evil_html=b"<script>alert(1)</script>")
+    answer = browser(jobs.holder(row)).get(reverse("compute:file", args=[job.uuid, "evil.html"]))
+    assert b"".join(answer.streaming_content) == b"<script>alert(1)</script>"
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert (answer["Content-Type"], answer["X-Content-Type-Options"]) == ("application/octet-stream", "nosniff")
+
+
+def test_no_link_and_no_path_leads_out_of_the_folder(tmp_path):
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, ok_txt=b"ok")
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    work = make.folder(job) / "work"
+    (work / "link").symlink_to(secret)
+    (work / "up").symlink_to(tmp_path)
+    client = browser(jobs.holder(row))
+    base = reverse("compute:job", args=[job.uuid]) + "files/"
+    for path in ("link", "up/secret", "../out.log", "..%2Fout.log", "%2Fetc%2Fpasswd", "missing", "ok.txt/x", "."):
+        assert client.get(base + path).status_code == 404
+    page = client.get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert "secret" not in page
+    assert client.get(base + "ok.txt").status_code == 200
+
+
+def test_run_again_fills_the_form_with_what_it_was():
+    row = make.allocation()
+    job = make.job(row, gpus=2, limit_s=90, arguments=["--name", "a b"])
+    form = browser(jobs.holder(row)).get(NEW, {"from": str(job.uuid)}).context["form"]
+    values = {name: form[name].value() for name in ("name", "script", "arguments", "gpus", "limit_s")}
+    assert values == {"name": "학습", "script": make.SCRIPT, "arguments": "--name 'a b'", "gpus": 2, "limit_s": 2}
+    assert str(form["uuid"].value()) != str(job.uuid)
+
+
+def test_canceling_asks_first_and_happens_once():
+    row = make.allocation()
+    job = make.job(row)
+    client, address = browser(jobs.holder(row)), reverse("compute:cancel", args=[job.uuid])
+    assert client.get(address).status_code == 405
+    assert client.post(address, follow=True).status_code == 200
+    text = client.post(address, follow=True).content.decode()
+    assert "already ended" in text
+    assert jobs.balance(row) == (0, 0, 10 * 3600)
+
+
+def test_files_are_deleted_after_the_end_only():
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, big_bin=b"x")
+    client, address = browser(jobs.holder(row)), reverse("compute:delete_files", args=[job.uuid])
+    assert "may still write" in client.post(address, follow=True).content.decode()
+    Job.objects.filter(pk=job.pk).update(state="ended", outcome="completed")
+    assert "are deleted" in client.post(address, follow=True).content.decode()
+
+
+def test_lists_are_a_page_at_a_time_and_mine_or_all_of_the_organizations():
+    row = make.allocation(amount=10**9)
+    colleague = identity.member(row.grant.organization)
+    for number in range(33):
+        make.job(row, colleague if number % 3 == 0 else None, name=f"job {number:02d}")
+    client = browser(jobs.holder(row))
+    first = client.get("/compute/jobs/").context["page"]
+    second = client.get("/compute/jobs/", {"after": first.after}).context["page"]
+    assert [job.name for job in [*first.items, *second.items]] == [f"job {n:02d}" for n in reversed(range(33))]
+    mine = client.get("/compute/jobs/", {"whose": "mine"}).context["page"]
+    assert len(mine.items) == 22
+    assert len(client.get("/compute/jobs/", {"state": "ended"}).context["page"].items) == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"after": "x"}, {"after": "-1"}, {"after": "9" * 50}, {"state": "x"}, {"allocation": "0"}, {"whose": "<>"}],
+)
+def test_strange_questions_to_the_list_are_no_error(query):
+    row = make.allocation()
+    assert browser(jobs.holder(row)).get("/compute/jobs/", query).status_code == 200
+
+
+def queries_of(client: Client, address: str) -> int:
+    client.get(address)
+    with CaptureQueriesContext(
+        connection,
+    ) as seen:
+        assert client.get(address).status_code == 200
+    return len(seen)
+
+
+def test_every_page_takes_as_many_queries_for_forty_rows_as_for_one():
+    operator, grant = identity.operator(), jobs.grant()
+    first = make.cluster()
+    catalog.rate(make.partition(first).resource)
+    row = make.allocation(Partition.objects.get(), grant, amount=10**9)
+    job = make.job(row)
+    make.wrote(job, log=b"x\n", a_txt=b"x")
+    client, keeper = browser(jobs.holder(row)), browser(operator)
+    Watch.objects.create(engine=first.code, health={"sandbox": True, "lag_s": 1, "kept_apart": True, "slots": []})
+    page = reverse("compute:job", args=[job.uuid])
+    place = reverse("compute:partition", args=[row.resource.code])
+    asked = [(client, NEW), (client, "/compute/jobs/"), (client, page), (client, "/compute/"), (client, place)]
+    asked.append((keeper, "/compute/health/"))
+    before = [queries_of(*one) for one in asked]
+    for number in range(39):
+        where = make.partition(first)
+        catalog.rate(where.resource)
+        other = make.allocation(where, grant, amount=10**9)
+        make.job(other)
+        make.wrote(job, **{f"file{number}_txt": b"x"})
+    after = [queries_of(*one) for one in asked]
+    assert after == before
+    assert max(after) <= 12
+
+
+def test_the_partitions_of_the_site_are_public_and_say_what_is_declared():
+    where = make.partition()
+    Watch.objects.create(
+        engine=where.cluster.code,
+        health={"sandbox": True, "lag_s": 1, "slots": [{"gpu_type": where.gpu_type, "busy": 3, "queued": 2}]},
+    )
+    text = Client(HTTP_ACCEPT_LANGUAGE="en").get("/compute/").content.decode()
+    assert "declared, not real" in text
+    page = Client(HTTP_ACCEPT_LANGUAGE="en").get(reverse("compute:partition", args=[where.resource.code]))
+    place = page.context["place"]
+    assert (place.busy, place.free, place.queued, place.sandbox) == (3, 5, 2, True)
+    assert Client().get("/compute/partitions/nothing/").status_code == 404
+
+
+def test_an_empty_site_says_what_to_do_first():
+    assert "No partitions yet" in browser(identity.operator()).get("/compute/").content.decode()
+    assert "No clusters yet" in browser(identity.operator()).get("/compute/health/").content.decode()
+
+
+def test_health_shows_what_the_poller_heard_and_names_no_tenant(settings):
+    row = make.allocation()
+    job = make.job(row, name="비밀 작업")
+    poller.look()
+    text = browser(identity.operator()).get("/compute/health/").content.decode()
+    assert ("비밀 작업" in text, row.grant.organization.name_ko in text) == (False, False)
+    assert Watch.objects.get().engine == job.engine
+
+
+def test_the_operator_adds_a_cluster_and_a_partition_by_forms():
+    client, resource = browser(identity.operator()), catalog.resource()
+    answer = client.post("/compute/clusters/add/", {"code": "main", "name_ko": "주 클러스터", "name_en": "Main"})
+    assert answer.status_code == 302
+    cluster = Cluster.objects.get()
+    data = {
+        "resource": resource.pk,
+        "cluster": cluster.pk,
+        "name": "h100",
+        "gpu_type": "h100",
+        "gpus": 2,
+        "most_gpus": 2,
+        "longest_s": 60,
+        "memory_mb": 4096,
+        "declared": "on",
+    }
+    page = client.post("/compute/partitions-add/", {**data, "most_gpus": 3})
+    assert (page.status_code, list(page.context["form"].errors)) == (422, ["most_gpus"])
+    assert client.post("/compute/partitions-add/", data).status_code == 302
+    made = Partition.objects.get()
+    assert (made.longest_s, made.declared) == (3600, True)
+
+
+def test_the_names_of_people_and_jobs_are_escaped_everywhere():
+    row = make.allocation()
+    make.job(row, name='"><img src=x>')
+    assert "<img src=x>" not in browser(jobs.holder(row)).get("/compute/jobs/").content.decode()

@@ -1,0 +1,396 @@
+"""From handed over to settled; and whatever dies on the way, at any step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils.timezone import now
+
+from madang.engines.base import Outcome, RunKey, Unavailable
+from madang.jobs import actions, poller, queries
+from madang.jobs.models import Job, JobState, Run, Watch
+from madang.jobs.tests import make
+from madang.ledger import actions as ledger_actions
+from madang.ledger import queries as ledger
+
+pytestmark = pytest.mark.django_db
+TEN_HOURS = 10 * 3600
+
+
+class Killed(Exception):
+    """What a failpoint raises."""
+
+
+def again(job: Job) -> Job:
+    job.refresh_from_db()
+    return job
+
+
+def long_ago(job: Job) -> None:
+    """As if it had been submitted and handed over an hour ago."""
+    then = now() - timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(submitted_at=then)
+    Job.objects.filter(pk=job.pk, told_at__isnull=False).update(told_at=then)
+
+
+def nothing_is_wrong() -> None:
+    assert (queries.mismatches(), ledger.check()) == (([], []), [])
+
+
+def test_a_job_is_handed_over_queued_started_ended_and_settled(paper):
+    row = make.allocation()
+    job = make.job(row, gpus=2)
+    seen = [job.state]
+    actions.hand_over(job)
+    seen.append(again(job).state)
+    poller.look()
+    seen.append(again(job).state)
+    paper.start(job)
+    poller.look()
+    seen.append(again(job).state)
+    paper.end(job, seconds=100)
+    poller.look()
+    assert [*seen, again(job).state] == ["accepted", "submitted", "queued", "running", "ended"]
+    assert (job.outcome, job.exit_code, job.used, job.held, job.overrun) == ("completed", 0, 200, 0, 0)
+    assert job.started_at < job.ended_at
+    assert make.balance(row) == (0, 200, TEN_HOURS - 200)
+    (run,) = queries.runs_of(job)
+    assert (run.gpu_seconds, run.attempt, run.entry is not None) == (200, 1, True)
+    nothing_is_wrong()
+
+
+def test_the_engine_is_asked_for_what_was_submitted(paper):
+    row = make.allocation()
+    job = make.job(row, arguments=["--epochs", "3"], limit_s=90)
+    actions.hand_over(job)
+    spec = paper.specs[job.uuid]
+    assert (spec.script, spec.argv, spec.limit_s, spec.gpus_per_node, spec.trusted) == (
+        make.SCRIPT,
+        ("--epochs", "3"),
+        90,
+        1,
+        False,
+    )
+    assert (spec.account, spec.budget) == (f"grant-{row.grant_id}", f"allocation-{row.pk}")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.CANCELLED])
+def test_what_was_used_is_charged_however_it_ended(paper, outcome):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    paper.end(job, seconds=40, outcome=outcome)
+    poller.look()
+    assert (again(job).outcome, job.used) == (outcome.value, 40)
+    assert make.balance(row) == (0, 40, TEN_HOURS - 40)
+
+
+def test_a_run_whose_end_nobody_reported_is_charged_to_nobody(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    paper.end(job, seconds=40, outcome=Outcome.LOST)
+    poller.look()
+    assert (again(job).outcome, job.used) == ("lost", 0)
+    assert make.balance(row) == (0, 0, TEN_HOURS)
+    (run,) = queries.runs_of(job)
+    assert (run.gpu_seconds, run.entry) == (40, None)
+
+
+def test_more_than_was_held_is_an_overrun_not_a_refusal(paper):
+    row = make.allocation()
+    job = make.job(row, limit_s=60)
+    actions.hand_over(job)
+    paper.end(job, seconds=75)
+    poller.look()
+    assert (again(job).used, job.overrun) == (60, 15)
+    assert make.balance(row) == (0, 60, TEN_HOURS - 60)
+    assert ledger.overruns([row.account]) == {row.account: 15}
+
+
+def test_usage_reported_three_times_in_any_order_counts_once(paper):
+    row = make.allocation()
+    jobs = [make.job(row) for _ in range(3)]
+    for job in jobs:
+        actions.hand_over(job)
+    rows = [paper.end(job, seconds=10 * n) for n, job in enumerate(jobs, 1)]
+    assert actions.record_usage("paper", rows[1:]) == 2
+    assert actions.record_usage("paper", rows) == 1
+    assert actions.record_usage("paper", list(reversed(rows))) == 0
+    poller.look()
+    assert (Run.objects.count(), make.balance(row)) == (3, (0, 60, TEN_HOURS - 60))
+
+
+def test_a_second_run_of_a_job_is_charged_by_itself(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    first = paper.end(job, seconds=30)
+    second = paper.end(job, seconds=50, attempt=2)
+    actions.record_usage("paper", [first])
+    actions.record_usage("paper", [second])
+    actions.record_usage("paper", [second, first])
+    assert again(job).used == 80
+    assert make.balance(row) == (0, 80, TEN_HOURS - 80)
+
+
+def test_a_second_run_that_nothing_covers_is_an_overrun(paper):
+    row = make.allocation(amount=600)
+    job = make.job(row)
+    actions.hand_over(job)
+    actions.record_usage("paper", [paper.end(job, seconds=590)])
+    actions.record_usage("paper", [paper.end(job, seconds=50, attempt=2)])
+    assert (again(job).used, job.overrun, make.balance(row)) == (590, 50, (0, 590, 10))
+
+
+def test_a_run_that_nobody_submitted_here_is_left_alone(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    stranger = paper.end(job, seconds=5)
+    object.__setattr__(stranger, "key", RunKey(uuid4()))
+    poller.look()
+    assert (Run.objects.count(), again(job).lives) == (0, True)
+
+
+def test_a_refusal_by_the_engine_ends_the_job_and_says_why(paper):
+    row = make.allocation()
+    job = make.job(row)
+    paper.reject = "this machine has 2 slots"
+    actions.hand_over(job)
+    assert (again(job).state, job.outcome, job.why) == ("ended", "refused", "this machine has 2 slots")
+    assert make.balance(row) == (0, 0, TEN_HOURS)
+    nothing_is_wrong()
+
+
+def test_an_engine_that_does_not_answer_is_asked_again_and_nothing_is_decided(paper):
+    row = make.allocation()
+    job = make.job(row)
+    paper.fail = {"submit"}
+    with pytest.raises(Unavailable):
+        actions.hand_over(job)
+    assert (again(job).state, make.balance(row)[0]) == ("accepted", 600)
+    actions.hand_over(job)
+    assert again(job).state == "submitted"
+
+
+def test_unknown_is_not_ended_and_comes_right_again(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    paper.start(job)
+    poller.look()
+    Watch.objects.update(answered_at=now() - timedelta(minutes=2))
+    paper.fail = {"poll"}
+    poller.look()
+    assert (again(job).state, job.outcome, make.balance(row)[0]) == ("unknown", "", 600)
+    poller.look()
+    assert again(job).state == "running"
+    paper.end(job, seconds=20)
+    poller.look()
+    assert (again(job).outcome, make.balance(row)) == ("completed", (0, 20, TEN_HOURS - 20))
+
+
+def test_one_missed_answer_changes_nothing(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    poller.look()
+    paper.fail = {"poll"}
+    poller.look()
+    assert again(job).state == "queued"
+    assert Watch.objects.get().error == "no answer"
+
+
+def test_what_is_missing_from_an_incomplete_answer_means_nothing(paper):
+    job = make.job(make.allocation())
+    actions.hand_over(job)
+    poller.look()
+    long_ago(job)
+    paper.complete = False
+    kept, paper.live = paper.live, {}
+    poller.look()
+    assert again(job).state == "queued"
+    paper.live = kept
+
+
+def test_a_job_that_the_engine_forgot_is_unknown_and_then_handed_over_again(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    poller.look()
+    long_ago(job)
+    paper.forget(job)
+    poller.look()
+    assert (again(job).state, make.balance(row)[0]) == ("unknown", 600)
+    poller.look()
+    poller.look()
+    assert (again(job).state, len(paper.live)) == ("queued", 1)
+
+
+def test_a_job_handed_over_a_moment_ago_is_not_missed(paper):
+    job = make.job(make.allocation())
+    actions.hand_over(job)
+    kept, paper.live = paper.live, {}
+    poller.look()
+    assert again(job).state == "submitted"
+    paper.live = kept
+
+
+def test_a_task_that_was_lost_is_done_by_the_poller(paper):
+    job = make.job(make.allocation())
+    poller.look()
+    assert again(job).state == "accepted"
+    long_ago(job)
+    poller.look()
+    poller.look()
+    assert (again(job).state, paper.submissions) == ("queued", 1)
+
+
+def test_canceling_a_running_job_is_told_until_it_has_ended(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    paper.start(job)
+    poller.look()
+    actions.cancel(make.holder(row), job=again(job))
+    actions.cancel(make.holder(row), job=job)
+    assert again(job).state == "running"
+    paper.fail = {"cancel"}
+    with pytest.raises(Unavailable):
+        actions.stop(job)
+    poller.look()
+    assert paper.canceled == [job.uuid]
+    paper.end(job, seconds=7, outcome=Outcome.CANCELLED)
+    poller.look()
+    assert (again(job).outcome, make.balance(row)) == ("cancelled", (0, 7, TEN_HOURS - 7))
+
+
+def test_a_job_canceled_while_the_engine_may_know_it_is_not_ended_by_us(paper):
+    row = make.allocation()
+    job = make.job(row)
+    paper.fail = {"after submit"}
+    with pytest.raises(Unavailable):
+        actions.hand_over(job)
+    actions.cancel(make.holder(row), job=again(job))
+    assert (again(job).lives, make.balance(row)[0]) == (True, 600)
+    poller.look()
+    assert paper.canceled == [job.uuid]
+
+
+def test_what_waits_on_a_paused_allocation_does_not_start(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    poller.look()
+    assert [limit.open for limit in paper.limits] == [True]
+    row.state = "paused"
+    row.save()
+    poller.look()
+    assert [(limit.budget, limit.open) for limit in paper.limits] == [(f"allocation-{row.pk}", False)]
+
+
+def test_closing_an_allocation_asks_its_live_jobs_to_end(paper):
+    row = make.allocation()
+    waiting, told = make.job(row), make.job(row)
+    actions.hand_over(told)
+    assert actions.end_all(row, reason="closed") == 2
+    assert (again(waiting).outcome, again(told).cancel_asked_at is not None) == ("cancelled", True)
+    assert make.balance(row)[0] == 600
+
+
+STEPS = [
+    "submit",
+    "after submit",
+    "lock",
+    "told",
+    "poll",
+    "usage",
+    "settle",
+    "after settle",
+    "run row",
+    "end",
+    "cursor",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_no_job_is_forgotten_and_none_is_charged_twice(paper, step, monkeypatch):
+    """Each step dies once, at the place that its name says; then everything is simply done again."""
+    row = make.allocation()
+    job = make.job(row)
+    alive = {"dies": True}
+
+    def once(function, *, after):
+        def stand_in(*args, **kwargs):
+            if not alive["dies"]:
+                return function(*args, **kwargs)
+            alive["dies"] = False
+            if after:
+                function(*args, **kwargs)
+            raise Killed
+
+        return stand_in
+
+    paper.error = Killed
+    if step in ("submit", "after submit", "poll", "usage"):
+        paper.fail = {step}
+    place = {
+        "lock": (actions, "_lock", False),
+        "told": (actions, "spec_of", False),
+        "settle": (ledger_actions, "settle", False),
+        "after settle": (ledger_actions, "settle", True),
+        "run row": (Run.objects, "create", True),
+        "end": (actions, "_after", False),
+        "cursor": (actions, "record_usage", True),
+    }.get(step)
+    if place:
+        owner, name, after = place
+        monkeypatch.setattr(owner, name, once(getattr(owner, name), after=after))
+    for _ in range(3):
+        try:
+            actions.hand_over(again(job))
+        except Killed:
+            continue
+        poller.look()
+    paper.end(job, seconds=33)
+    for _ in range(3):
+        poller.look()
+    assert (paper.fail, alive["dies"] if place else False) == (set(), False)
+    assert (again(job).state, job.outcome, job.used) == (JobState.ENDED, "completed", 33)
+    assert make.balance(row) == (0, 33, TEN_HOURS - 33)
+    assert (Run.objects.count(), len(paper.specs)) == (1, 1)
+    nothing_is_wrong()
+
+
+def test_a_row_that_cannot_be_recorded_keeps_no_other_from_it(paper, monkeypatch):
+    row = make.allocation()
+    jobs = [make.job(row) for _ in range(3)]
+    for job in jobs:
+        actions.hand_over(job)
+        paper.end(job, seconds=10)
+    record = actions._record
+
+    def sick(job, key, usage):
+        if job.pk == jobs[0].pk:
+            raise Killed
+        return record(job, key, usage)
+
+    monkeypatch.setattr(actions, "_record", sick)
+    poller.look()
+    assert (Run.objects.count(), Watch.objects.get().cursor) == (1, "")
+    monkeypatch.undo()
+    poller.look()
+    assert (Run.objects.count(), make.balance(row)) == (3, (0, 30, TEN_HOURS - 30))
+
+
+def test_a_hold_without_a_live_job_is_reported(paper):
+    row = make.allocation()
+    sink = ledger_actions.site_account(commodity=row.resource.commodity, role="consumed")
+    hold = ledger_actions.hold(
+        account=row.account, sink=sink, amount=60, source="jobs", key="nobody", until=None, actor=None, reason="test"
+    )
+    (holds, jobs) = queries.mismatches()
+    assert ([entry.pk for entry in holds], jobs) == ([hold], [])
