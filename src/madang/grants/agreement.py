@@ -27,7 +27,7 @@ def terms_of(grant: Grant, allocations: Iterable[Allocation]) -> dict[str, Any]:
     lines = [line_of(allocation) for allocation in allocations]
     whole = total(Price(line["list_krw"], line["reduction_krw"]) for line in lines)
     owners = {a.resource.owner_id: a.resource.owner for a in allocations}
-    last = grant.ends_at.astimezone(SEOUL).date() - timedelta(days=1)
+    last = grant.last_day
     return {
         "number": grant.number,
         "title": grant.title,
@@ -85,13 +85,13 @@ def text_of(terms: dict[str, Any], language: str) -> str:
     """The articles in one language ("ko" or "en")."""
     with translation.override(language):
         written = [
-            f"{line[f'name_{language}']} {amounts.written(line['amount'], line['unit'])}" for line in terms["lines"]
+            f"{line[f'name_{language}']} ({amounts.written(line['amount'], line['unit'])})" for line in terms["lines"]
         ]
     reasons = sorted({line[f"discount_{language}"] for line in terms["lines"]} - {""})
     facts = {
         "terms": terms,
         "providers": ", ".join(provider[f"name_{language}"] for provider in terms["providers"]),
-        "written": "; ".join(written),
+        "written": ", ".join(written),
         "reasons": ", ".join(reasons),
     }
     return render_to_string(f"grants/agreement_{language}.txt", facts).strip()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import pgtrigger
 from django.db import models
@@ -62,6 +64,11 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def last_day(self) -> date:
+        """The last day of use: `ends_at` is the midnight after it, in Seoul."""
+        return (self.ends_at - timedelta(seconds=1)).astimezone(ZoneInfo("Asia/Seoul")).date()
 
 
 class Agreement(models.Model):

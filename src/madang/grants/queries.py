@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet, Sum
@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from madang.calls.models import Application, ApplicationState, Call
-from madang.catalog.models import Kind
+from madang.catalog.models import Kind, Resource
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
 from madang.identity.access import access_of
 from madang.identity.models import Role
@@ -214,9 +214,10 @@ def statement(allocation: Allocation, *, before: int | None = None, limit: int =
 
 @dataclass
 class Totals:
-    """One commodity, over the whole site, in its smallest unit."""
+    """One commodity, over the whole site, in its smallest unit. `resources` are those that are counted in it."""
 
     commodity: Commodity
+    resources: list[Resource] = field(default_factory=list)
     granted: int = 0
     held: int = 0
     used: int = 0
@@ -254,7 +255,10 @@ def ledger_totals(person: Any) -> list[Totals]:
                 row.overrun -= amount
     for commodity, held in Balance.objects.values_list("account__commodity_id").annotate(total=Sum("held")):
         totals[commodity].held = held
-    return [row for row in totals.values() if row.granted or row.used or row.overrun]
+    shown = {id: row for id, row in totals.items() if row.granted or row.used or row.overrun}
+    for resource in Resource.objects.filter(commodity__in=shown).order_by("id"):
+        shown[resource.commodity].resources.append(resource)
+    return list(shown.values())
 
 
 def call_for_officer(person: Any, code: str) -> Call:

@@ -9,6 +9,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from procrastinate.contrib.django import app
 
+from madang.grants import actions
 from madang.grants.models import Grant
 from madang.identity.models import TenantRole
 from madang.web.templatetags.madang import seoul
@@ -45,6 +46,4 @@ def letter(grant: Grant) -> tuple[str, str]:
 @app.periodic(cron="*/10 * * * *")
 @app.task(name="grants.lapse_overdue", queueing_lock="grants.lapse_overdue")
 def lapse_overdue(timestamp: int) -> None:
-    from madang.grants import actions
-
     actions.lapse_overdue()
