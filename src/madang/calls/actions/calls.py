@@ -30,6 +30,7 @@ from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
 
+TAKEN = {"new", "managed", "queue", "applications", "submissions", "documents", "reviews"}  # parts of addresses
 LONGEST_USE = timedelta(days=3660)
 
 
@@ -204,6 +205,8 @@ def _written(call: Call, **facts: Any) -> Call:
     }  # fmt: skip
     if unknown := facts.keys() - known - {"use_from", "use_until"}:
         raise TypeError(f"a call has no {sorted(unknown)}")
+    if facts.get("code") in TAKEN:
+        raise Refused(_("This code can't be used. Choose another one."), field="code")
     use = call.use or DateRange(None, None)
     first = facts.pop("use_from", use.lower)
     last = facts.pop("use_until", use.upper - timedelta(days=1) if use.upper else None)

@@ -32,10 +32,15 @@ from madang.workflow.log import act
 LONGEST_COMMENT = 4000
 
 
-def assign(actor: Person, *, application: Application, reviewer: Person) -> Assignment:
-    """Give one application to one reviewer. Refused where there is a conflict of interest; nobody can waive that."""
+def assign(actor: Person, *, application: Application, reviewer: Person | None) -> Assignment:
+    """Give one application to one reviewer (None is nobody of the pool).
+
+    Refused where there is a conflict of interest; nobody can waive that.
+    """
     call = application.call
     _require_assigner(actor, application)
+    if reviewer is None:
+        raise Refused(_("This person is no reviewer of this program."), field="reviewer")
     with act(actor, "assign", reviewer=reviewer.pk) as said:
         _lock_for_review(call, application)
         if not access_of(reviewer).holds(Role.REVIEWER, program=call.program_id) or not reviewer.is_active:

@@ -5,6 +5,7 @@ from madang.calls.queries.managing import calls_applications, managed_call, mana
 from madang.calls.queries.officers import application_for_officer, reviewers_for
 from madang.calls.queries.public import public_call, public_calls
 from madang.calls.queries.reviewers import review, review_queue
+from madang.calls.queries.rows import assignment_row, call_row, handed_in, own_application
 from madang.calls.queries.shapes import (
     AssignmentView,
     CallCard,
@@ -61,11 +62,15 @@ __all__ = [
     "application_for_officer",
     "application_for_tenant",
     "applications_of",
+    "assignment_row",
+    "call_row",
     "calls_applications",
     "decision_sheet",
+    "handed_in",
     "managed_call",
     "managed_calls",
     "officer_queue",
+    "own_application",
     "public_call",
     "public_calls",
     "receipt",

@@ -109,7 +109,7 @@ def calls_applications(
         found = found.filter(state=state)
     for word in search.split()[:5]:
         named = Q(title__icontains=word) | Q(organization__name_ko__icontains=word)
-        named |= Q(organization__name_en__icontains=word) | Q(organization__business_number__contains=word)
+        named |= Q(organization__name_en__icontains=word) | Q(organization__business_number=word.replace("-", ""))
         tail = word.rpartition("-")[2]
         if tail.isascii() and tail.isdigit() and len(tail) <= 9:
             named |= Q(receipt=int(tail))

@@ -11,11 +11,10 @@ from itertools import count
 from typing import Any
 
 from django.core.files.base import ContentFile
-from django.db.backends.postgresql.psycopg_any import DateRange
 
 from madang.calls import actions
 from madang.calls.models import Application, ApplicationLine, Assignment, Call, Extension, Submission
-from madang.catalog.models import Rate, Resource
+from madang.catalog.models import Resource
 from madang.catalog.tests import make as catalog
 from madang.identity.models import Organization, Person
 from madang.identity.tests import make as identity
@@ -62,7 +61,7 @@ def draft(officer: Person | None = None, **facts: Any) -> Round:
     gpus = facts.pop("gpus", None) or catalog.resource()
     storage = catalog.resource("storage", capacity_per_hour=10_000_000)
     if not gpus.rates.exists():
-        Rate.objects.create(resource=gpus, price_krw=2000, per_amount=HOUR, days=DateRange(date(2025, 1, 1), None))
+        catalog.rate(gpus)
     moment = now()
     call = actions.make_call(
         officer,

@@ -9,7 +9,7 @@ from madang.calls import actions, queries
 from madang.calls.models import Call
 from madang.calls.tests import make
 from madang.catalog.tests import make as catalog
-from madang.identity.access import forget
+from madang.identity.access import access_of, forget
 from madang.identity.tests import make as identity
 from madang.workflow.errors import Missing
 from madang.workflow.moment import now
@@ -271,13 +271,14 @@ def test_no_question_needs_more_statements_when_there_is_more(django_assert_max_
     reviewer = rows[0].assignments.order_by("id")[0].reviewer
     lead = make.lead(rows[0])
     assignment = rows[0].assignments.order_by("id")[0].pk
+    receipt = make.latest(rows[0]).pk
     published = make.published(program=made.call.program)
     for person, ask in (
         (NOBODY, lambda p: queries.public_calls()),
         (lead, lambda p: queries.public_call(p, published.call.code)),
         (lead, lambda p: queries.applications_of(p)),
         (lead, lambda p: queries.application_for_tenant(p, rows[0].pk)),
-        (lead, lambda p: queries.receipt(p, make_latest)),
+        (lead, lambda p: queries.receipt(p, receipt)),
         (made.officer, lambda p: queries.managed_calls(p)),
         (made.officer, lambda p: queries.managed_call(p, made.call.code)),
         (made.officer, lambda p: queries.calls_applications(p, made.call.code)),
@@ -288,12 +289,8 @@ def test_no_question_needs_more_statements_when_there_is_more(django_assert_max_
         (reviewer, lambda p: queries.review_queue(p)),
         (reviewer, lambda p: queries.review(p, assignment)),
     ):
-        make_latest = make.latest(rows[0]).pk
         if person is not NOBODY:
             forget(person)
-            list(person.roles.all())
-            from madang.identity.access import access_of
-
             access_of(person)
         with django_assert_max_num_queries(8):
             ask(person)
