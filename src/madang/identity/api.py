@@ -44,6 +44,14 @@ class Token(HttpBearer):
 
 session = SessionAuth(csrf=True)
 auth = [Token(), session]
+
+
+def anybody(request: HttpRequest) -> bool:
+    """Public: whoever asks without a token and without a session is answered as a stranger."""
+    return True
+
+
+public = [*auth, anybody]
 router = Router()
 
 

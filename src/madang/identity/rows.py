@@ -46,9 +46,18 @@ def lock(row: models.Model) -> None:
 
 def refused(error: ValidationError) -> Refused:
     """What the model says of each field, as the answer of a verb."""
-    errors = {field: " ".join(messages) for field, messages in error.message_dict.items()}
+    errors = {field: " ".join(_said(one) for one in found) for field, found in error.error_dict.items()}
     general = errors.pop("__all__", "")
     return Refused(general or next(iter(errors.values())), errors=errors)
+
+
+def _said(error: ValidationError) -> str:
+    # Django's own words for these name the model as the code does.
+    if error.code == "unique":
+        return _("This is taken already. Choose another one.")
+    if error.code == "unique_together":
+        return _("This is recorded already.")
+    return " ".join(error.messages)
 
 
 def _may_be_empty(row: models.Model, field: Any) -> bool:
