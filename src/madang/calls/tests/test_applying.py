@@ -212,6 +212,20 @@ def test_the_database_refuses_to_change_a_submission(made, statement):
     assert Submission.objects.get().receipt == 1
 
 
+@pytest.mark.parametrize("table", ["calls_submission", "calls_eligibilityanswer", "calls_scoresheet"])
+def test_the_applications_own_role_may_only_add_to_what_is_never_rewritten(table):
+    role = settings.APPLICATION_ROLE
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s AND rolname <> current_user", [role])
+        if cursor.fetchone() is None:
+            pytest.skip("one role owns and runs this database")
+        rights = {}
+        for right in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            cursor.execute("SELECT has_table_privilege(%s, %s, %s)", [role, table, right])
+            rights[right] = cursor.fetchone()[0]
+    assert rights == {"INSERT": True, "UPDATE": False, "DELETE": False, "TRUNCATE": False}
+
+
 def test_a_receipt_number_is_given_once_even_if_somebody_tries(made):
     application = make.applied(made.call)
     with pytest.raises(IntegrityError), transaction.atomic():

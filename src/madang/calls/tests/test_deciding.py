@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -95,6 +96,26 @@ def test_there_are_no_more_awards_than_the_call_has():
     assert list(refused.value.errors) == ["outcome"]
     actions.undecide(made.officer, application=a)
     decide(made, b)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_give_the_last_award_at_once_give_it_once():
+    made, rows = of_call([1, 1, 1, 1], most_awards=1)
+
+    def select(id: int) -> bool:
+        try:
+            application = Application.objects.select_related("call").get(pk=id)
+            decide(made, application)
+        except Refused:
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        given = list(pool.map(select, [row.pk for row in rows]))
+    assert (sum(given), Decision.objects.filter(outcome="selected").count()) == (1, 1)
 
 
 def test_nobody_is_selected_before_all_reviews_are_done():
