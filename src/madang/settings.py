@@ -210,7 +210,7 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 
 PROCRASTINATE_ON_APP_READY = None
-PGHISTORY_INSTALL_CONTEXT_FUNC_ON_MIGRATE = True
+PGTRIGGER_MIGRATIONS = False  # `workflow` installs all of them after every migration: see its apps.py
 
 LOGGING = {
     "version": 1,

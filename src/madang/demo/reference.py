@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def _programs(officer: Person, known: dict[str, Any]) -> None:
                 label_ko=figure["label"]["ko"],
                 label_en=figure["label"]["en"],
                 value=value["value"],
-                number=value.get("number"),
+                number=Decimal(str(value["number"])) if "number" in value else None,
                 unit_ko=unit.get("ko", ""),
                 unit_en=unit.get("en", ""),
                 note_ko=note.get("ko", ""),

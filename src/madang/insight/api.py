@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.timezone import localdate
 from ninja import Router, Schema
 
+from madang.identity.api import public
 from madang.insight import queries
 from madang.programs.models import Condition, Hide
 from madang.web.api import PROBLEMS, Id, Slug
@@ -85,7 +86,7 @@ def _line(line: queries.Line) -> LineOut:
     )
 
 
-@router.get("/", response={200: BoardOut} | PROBLEMS, auth=None, summary="The board: promised beside done")
+@router.get("/", response={200: BoardOut} | PROBLEMS, auth=public, summary="The board: promised beside done")
 def board(request: HttpRequest, on: date | None = None) -> BoardOut:
     found = queries.board(request.user, on or localdate())
     return BoardOut(
@@ -109,10 +110,8 @@ def board(request: HttpRequest, on: date | None = None) -> BoardOut:
     )
 
 
-@router.get("/{code}", response={200: TraceOut} | PROBLEMS, auth=None, summary="The rows behind one number")
-def trace(
-    request: HttpRequest, code: Slug, on: date | None = None, before: Id | None = None
-) -> TraceOut:
+@router.get("/{code}", response={200: TraceOut} | PROBLEMS, auth=public, summary="The rows behind one number")
+def trace(request: HttpRequest, code: Slug, on: date | None = None, before: Id | None = None) -> TraceOut:
     found = queries.trace(request.user, code, on or localdate(), before)
     return TraceOut(
         line=_line(found.line),

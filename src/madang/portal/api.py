@@ -14,6 +14,7 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from madang import __version__
+from madang.calls.api import router as calls
 from madang.catalog.api import router as catalog
 from madang.facilities.compute.api import router as compute
 from madang.grants.api import router as grants
@@ -99,6 +100,7 @@ for prefix, router in (
     ("", identity),
     ("/catalog", catalog),
     ("/programs", programs),
+    ("/calls", calls),
     ("/grants", grants),
     ("/compute", compute),
     ("/outcomes", outcomes),

@@ -108,7 +108,9 @@ class Postgres:
         try:
             me = pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:
-            raise NoPostgres("This user id has no name on this machine: set DATABASE_URL to a server of yours.") from None
+            raise NoPostgres(
+                "This user id has no name on this machine: set DATABASE_URL to a server of yours."
+            ) from None
         (self.data / "pg_hba.conf").write_text("local all all peer map=madang\n")
         (self.data / "pg_ident.conf").write_text("".join(f"madang {me} {role}\n" for role in ROLES))
 

@@ -1,9 +1,10 @@
 from typing import Any
 
+import pgtrigger
 from django.apps import AppConfig
 from django.conf import settings
 from django.db import connections
-from django.db.models.signals import pre_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class WorkflowConfig(AppConfig):
@@ -12,6 +13,7 @@ class WorkflowConfig(AppConfig):
 
     def ready(self) -> None:
         pre_migrate.connect(grant_the_application, sender=self)
+        post_migrate.connect(install_triggers, sender=self)
 
 
 def grant_the_application(*, using: str, **_: Any) -> None:
@@ -27,3 +29,13 @@ def grant_the_application(*, using: str, **_: Any) -> None:
             name = connections[using].ops.quote_name(role)
             cursor.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {name}")
             cursor.execute(f"ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO {name}")
+
+
+def install_triggers(*, using: str, plan: Any = None, **_: Any) -> None:
+    """After every run of `migrate`: all triggers, as the models declare them.
+
+    Not as operations of the migrations: each would make Django build the state of all models anew, which made an empty
+    site wait four times as long. A flush of the tests sends this signal too, but without a plan.
+    """
+    if plan is not None:
+        pgtrigger.install(database=using)
