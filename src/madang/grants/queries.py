@@ -292,3 +292,17 @@ def grants_of_call(call: Call) -> list[Grant]:
 def reserve_list(call: Call) -> list[Application]:
     """Who would be next, best rank first."""
     return decided(call, ApplicationState.RESERVE)
+
+
+def others_running(application: Application) -> list[str]:
+    """The numbers of the applicant's other grants of the same program that wait for an agreement or run."""
+    return list(
+        Grant.objects.filter(
+            organization_id=application.organization_id,
+            program_id=application.call.program_id,
+            state__in=[GrantState.OFFERED, GrantState.ACTIVE],
+        )
+        .exclude(application=application)
+        .order_by("id")
+        .values_list("number", flat=True)
+    )
