@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from madang.grants.models import Allocation
 from madang.identity.models import Person
@@ -12,12 +13,12 @@ from madang.workflow.machine import Machine, state_check
 
 
 class JobState(models.TextChoices):
-    ACCEPTED = "accepted", _("accepted")
-    SUBMITTED = "submitted", _("handed over")
-    QUEUED = "queued", _("waits in the queue")
-    RUNNING = "running", _("runs")
-    ENDED = "ended", _("ended")
-    UNKNOWN = "unknown", _("not known at the moment")
+    ACCEPTED = "accepted", pgettext_lazy("job", "accepted")
+    SUBMITTED = "submitted", pgettext_lazy("job", "handed over")
+    QUEUED = "queued", pgettext_lazy("job", "waits in the queue")
+    RUNNING = "running", pgettext_lazy("job", "runs")
+    ENDED = "ended", pgettext_lazy("job", "ended")
+    UNKNOWN = "unknown", pgettext_lazy("job", "not known at the moment")
 
 
 LIVE = (JobState.ACCEPTED, JobState.SUBMITTED, JobState.QUEUED, JobState.RUNNING, JobState.UNKNOWN)
@@ -33,13 +34,13 @@ job_moves = Machine(
 
 
 class JobOutcome(models.TextChoices):
-    COMPLETED = "completed", _("completed")
-    FAILED = "failed", _("failed")
-    OUT_OF_MEMORY = "out_of_memory", _("out of memory")
-    TIMED_OUT = "timed_out", _("time limit reached")
-    CANCELLED = "cancelled", _("canceled")
-    REFUSED = "refused", _("refused by the engine")
-    LOST = "lost", _("lost")
+    COMPLETED = "completed", pgettext_lazy("job", "completed")
+    FAILED = "failed", pgettext_lazy("job", "failed")
+    OUT_OF_MEMORY = "out_of_memory", pgettext_lazy("job", "out of memory")
+    TIMED_OUT = "timed_out", pgettext_lazy("job", "time limit reached")
+    CANCELLED = "cancelled", pgettext_lazy("job", "canceled")
+    REFUSED = "refused", pgettext_lazy("job", "refused by the engine")
+    LOST = "lost", pgettext_lazy("job", "lost")
 
 
 @tracked(exclude=("script",))

@@ -50,8 +50,8 @@ def look() -> None:
                 reconcile(name)
             except Exception:
                 logger.exception("looking at the engine %s failed", name)
-                if not connection.in_atomic_block:
-                    connection.close_if_unusable_or_obsolete()
+                if not connection.is_usable():  # and not closed otherwise: the lock is this connection's
+                    raise
 
 
 def reconcile(name: str) -> None:

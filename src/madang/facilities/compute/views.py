@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from madang.facilities.compute import actions, queries, words
@@ -210,7 +211,8 @@ def _history(row: Job) -> list[dict[str, Any]]:
 def _steps(row: Job) -> list[dict[str, str]]:
     """Where the job is on its way: accepted, in the queue, running, ended."""
     order = [JobState.ACCEPTED, JobState.QUEUED, JobState.RUNNING, JobState.ENDED]
-    labels = [_("Accepted"), _("In the queue"), _("Running"), _("Ended")]
+    labels = [pgettext("job", "Accepted"), pgettext("job", "In the queue")]
+    labels += [pgettext("job", "Running"), pgettext("job", "Ended")]
     at = {
         JobState.SUBMITTED: JobState.QUEUED,
         JobState.UNKNOWN: JobState.RUNNING if row.started_at else JobState.QUEUED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 
 def waits(reason: str) -> str:
@@ -30,15 +31,15 @@ def warning(row: dict[str, Any]) -> str:
 
 
 VERBS = {
-    "submit": lambda: _("Submitted"),
-    "hand_over": lambda: _("Handed over to the engine"),
-    "queue": lambda: _("Waits in the queue"),
-    "start": lambda: _("Started"),
-    "lose_sight": lambda: _("The engine doesn't answer about it"),
-    "cancel": lambda: _("Asked to cancel"),
-    "refuse": lambda: _("Refused by the engine"),
-    "record_usage": lambda: _("Ended and settled"),
-    "delete_files": lambda: _("Files deleted"),
+    "submit": lambda: pgettext("job", "Submitted"),
+    "hand_over": lambda: pgettext("job", "Handed over to the engine"),
+    "queue": lambda: pgettext("job", "Waits in the queue"),
+    "start": lambda: pgettext("job", "Started"),
+    "lose_sight": lambda: pgettext("job", "The engine doesn't answer about it"),
+    "cancel": lambda: pgettext("job", "Asked to cancel"),
+    "refuse": lambda: pgettext("job", "Refused by the engine"),
+    "record_usage": lambda: pgettext("job", "Ended and settled"),
+    "delete_files": lambda: pgettext("job", "Files deleted"),
 }
 
 
