@@ -1,0 +1,57 @@
+"""How the pages of calls write amounts, files and time that is left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from madang.calls import measure
+from madang.calls.models import Call
+
+register = template.Library()
+
+
+@register.simple_tag
+def lent(amount: int | None, unit: str, call: Call) -> str:
+    """An amount of a line, in the unit that people use for it in this call."""
+    return measure.in_words(amount, unit, call)
+
+
+@register.simple_tag
+def left_until(until: datetime | None, now: datetime) -> str:
+    """How long it is from `now` until an instant, in the two largest parts; nothing when it has passed."""
+    if until is None or until <= now:
+        return ""
+    minutes = int((until - now).total_seconds() // 60)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [
+        ngettext("%(n)s day", "%(n)s days", days) % {"n": days} if days else "",
+        ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": hours} if hours else "",
+        ngettext("%(n)s minute", "%(n)s minutes", rest) % {"n": rest} if rest and not days else "",
+    ]
+    return " ".join(part for part in parts if part) or _("less than a minute")
+
+
+@register.filter
+def file_size(size: int) -> str:
+    """1,234,567 bytes → "1.2 MB"."""
+    for unit, bytes_ in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_:
+            return f"{size / bytes_:.1f} {unit}"
+    return f"{size} B"
+
+
+@register.filter
+def score(value: Any) -> str:
+    """85.00 → "85", 85.50 → "85.5"; a dash where nothing was scored."""
+    return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+@register.filter
+def digest(value: str) -> str:
+    """A digest in groups of eight, so that two of them can be compared by eye."""
+    return " ".join(value[at : at + 8] for at in range(0, len(value), 8))
