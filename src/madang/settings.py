@@ -87,9 +87,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _TEST = "pytest" in sys.modules
 _APPLICATION = env.db("DATABASE_URL", default="postgresql://madang@/madang")
 APPLICATION_ROLE = _APPLICATION["USER"] or "madang"
-# Only what migrates, and the tests, which create databases, run as the owner. Everything else is the application's role.
+# Only what migrates, and the tests, which create databases, run as the owner. All else is the application's role.
 OWNER = env.bool("MADANG_AS_OWNER", False) or _TEST
-DATABASES = {"default": env.db("DATABASE_OWNER_URL", default="postgresql://madang_owner@/madang") if OWNER else _APPLICATION}
+_OWNER = env.db("DATABASE_OWNER_URL", default="postgresql://madang_owner@/madang")
+DATABASES = {"default": _OWNER if OWNER else _APPLICATION}
 if name := env("MADANG_TEST_DATABASE", default=""):
     DATABASES["default"]["TEST"] = {"NAME": name}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
@@ -184,6 +185,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 LEDGER_WRITES_AMOUNTS = "madang.web.amounts.written"
 UPLOAD_LIMIT_BYTES = env.int("MADANG_UPLOAD_LIMIT", 50 * 1024 * 1024)
+REQUEST_LIMIT_BYTES = 4 * UPLOAD_LIMIT_BYTES  # a form with several files
 
 if host := env("MADANG_SMTP", default=""):
     EMAIL_CONFIG = env.email_url("MADANG_SMTP")

@@ -1,8 +1,8 @@
-"""How each measure is counted, and from which rows. The number on the board and the list behind it are one definition."""
+"""How each measure is counted, and from which rows: the number on the board and the list behind it are one thing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -53,7 +53,7 @@ class Counted:
     """
 
     model: type[Model]
-    adds: Aggregate
+    adds: Callable[[Q | None], Aggregate]
     when: str
     unit: str
     only: Q = field(default_factory=Q)
@@ -68,44 +68,55 @@ FEWEST = 5
 _wait = ExpressionWrapper(F("final_at") - F("application__call__closes_at"), output_field=DurationField())
 
 
+def _sum(column: str) -> Callable[[Q | None], Aggregate]:
+    return lambda only: Sum(column, filter=only)
+
+
+def _count(column: str) -> Callable[[Q | None], Aggregate]:
+    """Each one once, in however many rows it stands."""
+    return lambda only: Count(column, distinct=True, filter=only)
+
+
 def _outcome(kind: OutcomeKind, unit: str) -> Counted:
     return Counted(
-        Outcome, Sum("amount"), "occurred_on", unit, Q(kind=kind, state=OutcomeState.VERIFIED), instants=False,
+        Outcome, _sum("amount"), "occurred_on", unit, Q(kind=kind, state=OutcomeState.VERIFIED), instants=False,
         row="amount", whose="organization", private=True,
     )  # fmt: skip
 
 
 COUNTS: dict[str, Counted] = {
     Measure.COMPANIES_SUPPORTED: Counted(
-        Allocation, Count("grant__organization", distinct=True), "grant__accepted_at", "organization",
+        Allocation, _count("grant__organization"), "grant__accepted_at", "organization",
         Q(state__in=STARTED), whose="grant__organization",
     ),
     Measure.PROJECTS_SUPPORTED: Counted(
-        Allocation, Count("grant", distinct=True), "grant__accepted_at", "project",
+        Allocation, _count("grant"), "grant__accepted_at", "project",
         Q(state__in=STARTED), whose="grant__organization",
     ),
     Measure.GPU_HOURS_GRANTED: Counted(
-        Allocation, Sum("amount"), "grant__accepted_at", "gpu_second",
+        Allocation, _sum("amount"), "grant__accepted_at", "gpu_second",
         Q(state__in=STARTED, resource__kind=Kind.COMPUTE), row="amount", whose="grant__organization",
     ),
     Measure.STORAGE_GRANTED: Counted(
-        Allocation, Sum("amount"), "grant__accepted_at", "mb_hour",
+        Allocation, _sum("amount"), "grant__accepted_at", "mb_hour",
         Q(state__in=STARTED, resource__kind=Kind.STORAGE), row="amount", whose="grant__organization",
     ),
     Measure.GPU_HOURS_USED: Counted(
-        Run, Sum("gpu_seconds"), "ended_at", "gpu_second", row="gpu_seconds",
+        Run, _sum("gpu_seconds"), "ended_at", "gpu_second", row="gpu_seconds",
         whose="job__allocation__grant__organization", private=True,
     ),
     Measure.JOBS_RUN: Counted(
-        Run, Count("job", distinct=True), "ended_at", "job", whose="job__allocation__grant__organization", private=True,
+        Run, _count("job"), "ended_at", "job", whose="job__allocation__grant__organization", private=True,
     ),
-    Measure.RESOURCES_LENT: Counted(Resource, Count("id"), "added_at", "resource", Q(state=ResourceState.OPEN)),
+    Measure.RESOURCES_LENT: Counted(Resource, _count("id"), "added_at", "resource", Q(state=ResourceState.OPEN)),
     Measure.HIRES: _outcome(OutcomeKind.HIRE, "person"),
     Measure.REVENUE: _outcome(OutcomeKind.REVENUE, "krw"),
     Measure.PRODUCTS: _outcome(OutcomeKind.PRODUCT, "count"),
     Measure.PATENTS: _outcome(OutcomeKind.PATENT, "count"),
     Measure.INVESTMENT: _outcome(OutcomeKind.INVESTMENT, "krw"),
-    Measure.DECISION_DAYS: Counted(Decision, Avg(_wait), "final_at", "day", Q(final_at__isnull=False)),
+    Measure.DECISION_DAYS: Counted(
+        Decision, lambda only: Avg(_wait, filter=only), "final_at", "day", Q(final_at__isnull=False),
+    ),
 }  # fmt: skip
 
 
@@ -127,11 +138,7 @@ def values(wanted: Iterable[tuple[int, str, Days]], *, public: bool) -> dict[int
         count = COUNTS[measure]
         only = count.only & days.within(count.when, instants=count.instants)
         columns = by_model.setdefault(count.model, {})
-        columns[f"v{key}"] = type(count.adds)(
-            *count.adds.get_source_expressions()[:1],
-            filter=only or None,
-            **({"distinct": True} if getattr(count.adds, "distinct", False) else {}),
-        )
+        columns[f"v{key}"] = count.adds(only or None)
         if count.whose:
             columns[f"o{key}"] = Count(count.whose, distinct=True, filter=only or None)
     found = {model: model._default_manager.aggregate(**columns) for model, columns in by_model.items()}

@@ -191,6 +191,7 @@ def _row(row: Any, adds: str, unit: str, *, public: bool) -> Row:
             what = f"{row.grant.number} · {row.get_kind_display() if public else row.title}"
             return Row(what, row.occurred_on, amount, _name(row, public), row.get_level_display())
         case Decision():
+            assert row.final_at is not None  # what counts it asks for that
             days = (row.final_at - row.application.call.closes_at).total_seconds() / 86400
             what = row.application.receipt_number
             return Row(what, row.final_at, f"{days:.1f}", "", row.get_outcome_display() if not public else "")

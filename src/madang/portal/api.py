@@ -1,4 +1,4 @@
-"""The API: the same verbs as the pages, each room's under its own name. Answers that aren't what was asked for are Problems."""
+"""The API: the same verbs as the pages, each room's under its own name. What can't be done is answered by a Problem."""
 
 from __future__ import annotations
 

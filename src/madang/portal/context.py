@@ -48,7 +48,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     )
     access = access_of(user)
     made.menu = [
-        Entry(label, reverse(page), current=_is_here(request.path, reverse(page))) for label, page in _menu(known, access)
+        Entry(label, reverse(page), current=_is_here(request.path, reverse(page)))
+        for label, page in _menu(known, access)
     ]
     made.foot = [
         Entry(_("Board"), reverse("insight:board")),

@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from madang.identity.access import me
 from madang.identity.models import Person
 from madang.identity.queries import site_is_empty
 from madang.portal import queries
@@ -31,7 +32,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def my(request: HttpRequest) -> HttpResponse:
-    return render(request, "portal/my.html", {"my": queries.my(request.user)})
+    return render(request, "portal/my.html", {"my": queries.my(me(request))})
 
 
 @require_safe

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.calls import queries as calls
-from madang.calls.models import Call, CallState
+from madang.calls.models import Call
 from madang.catalog.models import Kind, Resource, ResourceState
 from madang.grants import queries as grants
 from madang.identity.access import access_of
@@ -148,9 +148,9 @@ def _staff(roles: set[str]) -> list[Link]:
 
 @dataclass(frozen=True)
 class Found:
-    resources: Sequence[Resource]
-    calls: Sequence[Call]
-    programs: Sequence[Program]
+    resources: list[Resource]
+    calls: list[Call]
+    programs: list[Program]
 
     @property
     def nothing(self) -> bool:
@@ -166,12 +166,11 @@ def search(asked: str) -> Found:
             found |= Q(**{f"{column}__icontains": asked})
         return found
 
-    return Found(
-        Resource.objects.exclude(state=ResourceState.RETIRED).filter(
-            holding("name_ko", "name_en", "about_ko", "about_en", "code")
-        )[:MOST_FOUND],
-        Call.objects.exclude(state=CallState.DRAFT)
-        .exclude(published_at=None)
-        .filter(holding("title_ko", "title_en", "text_ko", "text_en", "code"))[:MOST_FOUND],
-        Program.objects.filter(holding("name_ko", "name_en", "about_ko", "about_en", "code"))[:MOST_FOUND],
+    resources = Resource.objects.exclude(state=ResourceState.RETIRED).filter(
+        holding("name_ko", "name_en", "about_ko", "about_en", "code")
     )
+    published = Call.objects.exclude(published_at=None).filter(
+        holding("title_ko", "title_en", "text_ko", "text_en", "code")
+    )
+    programs = Program.objects.filter(holding("name_ko", "name_en", "about_ko", "about_en", "code"))
+    return Found(list(resources[:MOST_FOUND]), list(published[:MOST_FOUND]), list(programs[:MOST_FOUND]))

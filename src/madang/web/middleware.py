@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
@@ -20,6 +21,12 @@ class PlainAnswers:
         # A NUL byte is in no name and in no search: it only ever comes to break something.
         if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             return self.page(request, Refused(_("The address holds a character that can't be used.")), status=400)
+        # The announced length is looked at before anything reads the body: what is too large is never received.
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > settings.REQUEST_LIMIT_BYTES:
+            most = settings.UPLOAD_LIMIT_BYTES // 1024**2
+            too_large = _("This is too large: a file has at most %(most)s MB. Nothing was saved.") % {"most": most}
+            return self.page(request, Refused(too_large), status=413)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -30,4 +37,6 @@ class PlainAnswers:
         return None
 
     def page(self, request: HttpRequest, refused: Refused, *, status: int) -> HttpResponse:
+        if request.path.startswith("/api/"):
+            return JsonResponse({"title": str(refused), "where": sorted(refused.errors)}, status=status)
         return render(request, "web/refused.html", {"refused": refused, "status": status}, status=status)

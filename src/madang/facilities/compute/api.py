@@ -11,8 +11,8 @@ from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S
 from madang.facilities.compute import actions, queries
-from madang.facilities.compute.requests import who
 from madang.grants.queries import allocation_for
+from madang.identity.access import me
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
@@ -238,7 +238,7 @@ def estimate(
 @router.post("/jobs", response={201: JobOut} | PROBLEMS, summary="Submit a job")
 def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
     row = actions.submit(
-        who(request),
+        me(request),
         uuid=data.uuid or uuid4(),
         allocation=allocation_for(request.user, data.allocation),
         name=data.name,
@@ -277,7 +277,7 @@ def job(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
 
 @router.post("/jobs/{uuid:uuid}/cancel", response={200: JobOut} | PROBLEMS, summary="Cancel a job")
 def cancel(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
-    return job_out(job_actions.cancel(who(request), job=job_queries.job_for(request.user, uuid)))
+    return job_out(job_actions.cancel(me(request), job=job_queries.job_for(request.user, uuid)))
 
 
 @router.get("/jobs/{uuid:uuid}/log", response={200: LogOut} | PROBLEMS, summary="The log from an offset on")
@@ -317,4 +317,4 @@ def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
 
 @router.delete("/jobs/{uuid:uuid}/files", response={200: JobOut} | PROBLEMS, summary="Delete the files of an ended job")
 def delete_files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
-    return job_out(actions.delete_files(who(request), job=job_queries.job_for(request.user, uuid)))
+    return job_out(actions.delete_files(me(request), job=job_queries.job_for(request.user, uuid)))

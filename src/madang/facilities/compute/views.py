@@ -13,8 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
-from madang.facilities.compute.requests import bounded, who
-from madang.identity.access import access_of
+from madang.identity.access import access_of, me
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
@@ -59,7 +58,7 @@ def add_cluster(request: HttpRequest) -> HttpResponse:
     form = ClusterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with form.refusals():
-            actions.add_cluster(who(request), **form.cleaned_data)
+            actions.add_cluster(me(request), **form.cleaned_data)
             messages.success(request, _("The cluster is added. Its dispatcher starts within a few seconds."))
             return redirect("compute:add_partition")
     return render(request, "compute/add_cluster.html", {"form": form}, status=422 if form.errors else 200)
@@ -72,7 +71,7 @@ def add_partition(request: HttpRequest) -> HttpResponse:
     form = PartitionForm(resources, request.POST or None, initial={"resource": number(request.GET.get("resource"))})
     if request.method == "POST" and form.is_valid():
         with form.refusals():
-            made = actions.add_partition(who(request), **form.cleaned_data)
+            made = actions.add_partition(me(request), **form.cleaned_data)
             return redirect("compute:partition", code=made.resource.code)
     context = {"form": form, "resources": resources}
     return render(request, "compute/add_partition.html", context, status=422 if form.errors else 200)
@@ -100,7 +99,6 @@ def jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "compute/jobs.html", context)
 
 
-@bounded
 @login_required
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
@@ -116,7 +114,7 @@ def new(request: HttpRequest) -> HttpResponse:
             with form.refusals():
                 said = form.cleaned_data
                 job = actions.submit(
-                    who(request),
+                    me(request),
                     uuid=said["uuid"],
                     allocation=chosen.allocation,
                     name=said["name"],
@@ -269,7 +267,7 @@ def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
 def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
-        job_actions.cancel(who(request), job=row)
+        job_actions.cancel(me(request), job=row)
         messages.success(request, _("The job is being canceled."))
     except Refused as refused:
         messages.error(request, str(refused))
@@ -281,7 +279,7 @@ def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def delete_files(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
-        actions.delete_files(who(request), job=row)
+        actions.delete_files(me(request), job=row)
         messages.success(request, _("The files of this job are deleted."))
     except Refused as refused:
         messages.error(request, str(refused))

@@ -138,8 +138,8 @@ def test_published_figures_stand_beside_and_are_never_added() -> None:
     source = program_make.source()
     for value in ("1,946", "2,200"):
         programs.record_figure(
-            officer, key="hires-published", label_ko="채용", label_en="Hires", value=value, hide="H", condition="talent",
-            source=source,
+            officer, key="hires-published", label_ko="채용", label_en="Hires", value=value, hide="H",
+            condition="talent", source=source,
         )  # fmt: skip
     found = queries.board(identity.executive(), localdate())
     assert [line.value.amount for line in found.lines] == [2]

@@ -163,13 +163,6 @@ def test_another_tenants_allocation_is_no_choice():
     assert Job.objects.count() == 0
 
 
-def test_an_upload_of_eleven_gigabytes_is_refused_before_it_is_read():
-    client = browser(jobs.holder(make.allocation()))
-    answer = client.generic("POST", NEW, b"", "multipart/form-data; boundary=x", CONTENT_LENGTH=str(11 * 2**30))
-    assert answer.status_code == 422
-    assert "too large" in answer.content.decode()
-
-
 def test_the_form_is_protected_against_forgery():
     row = make.allocation()
     client = Client(enforce_csrf_checks=True)
