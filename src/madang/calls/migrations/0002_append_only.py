@@ -4,6 +4,6 @@ from madang.workflow.protect import take_away
 
 
 class Migration(migrations.Migration):
-    dependencies = [("calls", "0004_drafts_beside_what_was_submitted")]
+    dependencies = [("calls", "0001_initial")]
 
     operations = [take_away("calls_submission", "calls_eligibilityanswer", "calls_scoresheet")]

@@ -10,5 +10,5 @@ def forward(apps, editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("compute", "0002_initial")]
+    dependencies = [("compute", "0001_initial")]
     operations = [migrations.RunPython(forward, migrations.RunPython.noop)]
