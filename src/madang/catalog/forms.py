@@ -22,6 +22,14 @@ CAPACITY: dict[str, tuple[int, Any, Any]] = {
 }
 
 
+def capacity_of(resource: Resource) -> tuple[Any, str] | None:
+    """What a resource can offer as the form asks for it: the label and the number. None where it isn't known."""
+    if resource.capacity_per_hour is None or resource.unit not in CAPACITY:
+        return None
+    factor, label, _help = CAPACITY[resource.unit]
+    return label, f"{resource.capacity_per_hour // factor:,}"
+
+
 class CodeField(TextField):
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("label", _("Code"))

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from madang.catalog import actions, offers, queries
-from madang.catalog.forms import PlaceForm, RateForm, ReasonForm, ResourceForm
+from madang.catalog.forms import PlaceForm, RateForm, ReasonForm, ResourceForm, capacity_of
 from madang.catalog.models import Kind, Sector, resource_moves
 from madang.identity.access import me
 from madang.identity.address import after_of, asked
@@ -52,6 +52,7 @@ def detail(request: HttpRequest, code: str) -> HttpResponse:
         "resource": resource,
         "rates": rates,
         "rate": next((rate for rate in rates if today in rate.days), None),
+        "capacity": capacity_of(resource),
         "offers": offers.of(resource.pk),
         "keeps": keeps,
         "verbs": [(verb, verb_label(verb)) for verb in resource_moves.verbs(resource.state)] if keeps else [],

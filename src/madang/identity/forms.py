@@ -9,7 +9,6 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from madang.identity import business_number as numbers
-from madang.identity import scopes
 from madang.identity.models import OrganizationKind, Region, Role, Scope, TenantRole
 from madang.identity.tokens import MOST_DAYS
 from madang.web.forms import Day, Form, TextField, WholeNumber, unusable
@@ -130,18 +129,18 @@ class PersonForm(Form):
 class RoleForm(Form):
     """A role, over what, and why. The choices of `over` are “scope:id”."""
 
-    role = forms.ChoiceField(label=_("Role"), choices=Role.choices)
+    role = forms.ChoiceField(label=_("Role"), choices=[("", "–"), *Role.choices])
     over = forms.ChoiceField(label=_("Over"))
     reason = TextField(
         label=_("Reason"), max_length=300, help_text=_("It stays in the log: an order, a decision, a stand-in.")
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, names: dict[tuple[str, int], str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         over = self.fields["over"]
         assert isinstance(over, forms.ChoiceField)
         groups: dict[str, list[tuple[str, str]]] = {}
-        for (scope, id), name in scopes.names().items():
+        for (scope, id), name in names.items():
             groups.setdefault(str(Scope(scope).label), []).append((f"{scope}:{id}", name))
         over.choices = [("site:0", Scope.SITE.label), *groups.items()]
 

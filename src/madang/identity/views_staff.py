@@ -54,7 +54,11 @@ def person(request: HttpRequest, id: int) -> HttpResponse:
     """One person, the roles they hold and held, and for the operator the form to give another."""
     person = queries.person(me(request), id)
     operates = access_of(request.user).holds(Role.OPERATOR)
-    form = RoleForm(request.POST or None)
+    grants = queries.roles_of(person)
+    # What there is to give a role over is asked for only where it is shown.
+    named = operates or any(grant.scope != Scope.SITE for grant in grants)
+    names = scopes.names() if named else {}
+    form = RoleForm(request.POST or None, names=names)
     if request.method == "POST" and form.is_valid():
         with form.refusals():
             scope, scope_id = form.scope()
@@ -70,10 +74,9 @@ def person(request: HttpRequest, id: int) -> HttpResponse:
             return redirect("identity:person", id)
     if person.pk != me(request).pk:
         read_of(me(request), person, "contact")
-    names = scopes.names()
     context = {
         "person": person,
-        "grants": [(grant, over(grant, names)) for grant in queries.roles_of(person)],
+        "grants": [(grant, over(grant, names)) for grant in grants],
         "memberships": queries.organizations_of(person),
         "form": form,
         "operates": operates,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -116,6 +118,13 @@ KINDS: dict[str, Any] = {
 }
 
 
+READ: dict[str, Any] = {
+    "contact": pgettext_lazy("log", "contact"),
+    "contact of the members": pgettext_lazy("log", "contact of the members"),
+    "document of an application": pgettext_lazy("log", "document of an application"),
+}
+
+
 def verb_name(verb: str) -> str:
     return str(VERBS.get(verb) or verb.replace("_", " "))
 
@@ -124,11 +133,23 @@ def kind_name(kind: str) -> str:
     return str(KINDS.get(kind) or kind.rpartition(".")[2])
 
 
+def state_name(kind: str, state: str) -> str:
+    """What a state of that kind of thing is called, as its own room says it."""
+    try:
+        choices = apps.get_model(kind)._meta.get_field("state").flatchoices
+    except (LookupError, ValueError, FieldDoesNotExist):
+        return state
+    return str(dict(choices).get(state, state))
+
+
 def sentence_of(line: LogLine) -> dict[str, str]:
-    """What a line says: who, did what, to what."""
+    """What a line says: who, did what, to what, and from which state to which."""
     thing = kind_name(line.kind) if line.kind else ""
+    read = line.detail.get("what", "") if isinstance(line.detail, dict) else ""
+    moved = [state_name(line.kind, state) for state in (line.before, line.after) if state]
     return {
         "who": line.actor_name or str(_("the system")),
-        "did": verb_name(line.verb),
+        "did": f"{verb_name(line.verb)} ({READ.get(read, read)})" if read else verb_name(line.verb),
         "what": f"{thing} {line.ref}" if thing and line.ref else thing,
+        "moved": " → ".join(moved) if line.before != line.after else "",
     }

@@ -26,19 +26,19 @@ def person(name: str = "김하늘", email: str = "") -> Person:
 
 
 def operator() -> Person:
-    """The first one sets the site up; every later one is given the role by the first."""
-    first = RoleGrant.objects.filter(role=Role.OPERATOR, until=None).order_by("id").first()
-    if first is None:
-        somebody = person("박운영")
-        RoleGrant.objects.create(person=somebody, role=Role.OPERATOR, reason="set up the site")
-        return somebody
-    return staff(Role.OPERATOR, given_by=first.person)
+    """The one who set the site up, the same each time; `staff(Role.OPERATOR)` makes another."""
+    grant = RoleGrant.objects.filter(role=Role.OPERATOR, until=None).select_related("person").order_by("id").first()
+    if grant is None:
+        grant = RoleGrant(person=person("박운영"), role=Role.OPERATOR, reason="set up the site")
+        grant.save()
+    return grant.person
 
 
 def staff(role: str, scope: str = "site", scope_id: int = 0, given_by: Person | None = None) -> Person:
     somebody = person(str(Role(role).label))
-    giver = given_by or Person.objects.filter(roles__role=Role.OPERATOR, roles__until=None).first() or operator()
-    actions.give_role(giver, person=somebody, role=role, scope=scope, scope_id=scope_id, reason="for a test")
+    actions.give_role(
+        given_by or operator(), person=somebody, role=role, scope=scope, scope_id=scope_id, reason="for a test"
+    )
     forget(somebody)
     return somebody
 
