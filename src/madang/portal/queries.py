@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.calls import queries as calls
-from madang.calls.models import Call
+from madang.calls.models import AssignmentState, Call
 from madang.catalog.models import Kind, Resource, ResourceState
 from madang.grants import queries as grants
 from madang.identity.access import access_of
@@ -113,7 +113,7 @@ def my(person: Person) -> My:
         made.outcomes = outcomes.queue(person, limit=FEW).rows
     if access.somewhere(Role.REVIEWER):
         made.reviewer = True
-        made.reviews = calls.review_queue(person)
+        made.reviews = [row for row in calls.review_queue(person) if row.state == AssignmentState.ASSIGNED]
     made.staff = _staff(set(made.roles))
     return made
 
