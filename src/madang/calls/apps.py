@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class CallsConfig(AppConfig):
     name = "madang.calls"
     label = "calls"
+
+    def ready(self) -> None:
+        from madang.calls.queries import public
+        from madang.catalog import offers
+
+        offers.tell(public.offers_of)

@@ -7,12 +7,14 @@ from typing import Any
 
 from django.db.models import DateField, Func, JSONField, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import JSONObject
+from django.urls import reverse
 
 from madang.calls.models import Application, ApplicationState, Call, CallLine, CallState, Extension, Stage
 from madang.calls.publishing import form_of
 from madang.calls.queries.shapes import CallCard, CallDetail, Rows, field_views, missing, rule_views
 from madang.calls.when import CLOCK, clock_of
 from madang.catalog.models import Rate
+from madang.catalog.offers import Offer
 from madang.identity.access import access_of
 from madang.identity.models import Organization
 from madang.workflow.moment import now
@@ -39,6 +41,15 @@ def public_calls(*, stage: str = "", search: str = "", after: str | None = None,
     page = page_of(found.prefetch_related(LINES), after, limit)
     cards = [CallCard(call, call.stage(moment), moment, list(call.lines.all())) for call in page.items]
     return Rows(cards, page.next)
+
+
+def offers_of(resource: int) -> list[Offer]:
+    """The calls that lend this resource and take applications now, for the page of the resource."""
+    lending = Call.objects.filter(published_at__isnull=False, lines__resource_id=resource)
+    return [
+        Offer(call.title, reverse("calls:detail", args=[call.code]), call.closes_at)
+        for call in at_stage(lending, Stage.OPEN, now())
+    ]
 
 
 def public_call(person: Any, code: str) -> CallDetail:
