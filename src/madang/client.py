@@ -35,14 +35,20 @@ class Unreachable(Problem):
 
 
 class Client:
-    """A connection to one site. `token` comes from the page “API tokens”; without one only public things can be read."""
+    """A connection to one site. `token` comes from the page “API tokens”; without one only public things are read."""
 
     def __init__(self, url: str, token: str | None = None, *, language: str = "en", timeout: float = 60) -> None:
         headers = {"Accept-Language": language}
         if token:
+            if not token.isascii() or not token.isprintable():
+                raise Problem(401, "this is not a token")
             headers["Authorization"] = f"Bearer {token}"
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=timeout, trust_env=False)
+        try:
+            # A redirect is not followed: the token is for this site and no other.
+            self._http = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=timeout, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise Unreachable(self.url) from error
 
     def __enter__(self) -> Self:
         return self
@@ -51,22 +57,21 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._answer("GET", path, params={k: v for k, v in query.items() if v is not None}).json()
+        return self._said(self._answer("GET", path, params={k: v for k, v in query.items() if v is not None}))
 
     def post(self, path: str, body: Any = None, *, files: Any = None, form: Any = None) -> Any:
         """POST `body` as JSON, or `form` and `files` as a form with attachments."""
-        answer = self._answer("POST", path, json=body if files is None and form is None else None, files=files, data=form)
-        return answer.json() if answer.content else None
+        alone = files is None and form is None
+        return self._said(self._answer("POST", path, json=body if alone else None, files=files, data=form))
 
     def put(self, path: str, body: Any) -> Any:
-        return self._answer("PUT", path, json=body).json()
+        return self._said(self._answer("PUT", path, json=body))
 
     def patch(self, path: str, body: Any) -> Any:
-        return self._answer("PATCH", path, json=body).json()
+        return self._said(self._answer("PATCH", path, json=body))
 
     def delete(self, path: str) -> Any:
-        answer = self._answer("DELETE", path)
-        return answer.json() if answer.content else None
+        return self._said(self._answer("DELETE", path))
 
     def bytes(self, path: str, **query: Any) -> bytes:
         return self._answer("GET", path, params=query).content
@@ -74,27 +79,44 @@ class Client:
     def download(self, path: str, to: Path) -> Iterator[int]:
         """Write the answer to `to`, by a temporary name beside it; gives the number of bytes as they arrive."""
         part = to.with_name(to.name + ".part")
-        with self._http.stream("GET", path) as answer:
-            if answer.is_error:
-                answer.read()
-                raise self._problem(answer)
-            with part.open("wb") as file:
-                for piece in answer.iter_bytes():
-                    file.write(piece)
-                    yield len(piece)
-        part.replace(to)
+        try:
+            with self._http.stream("GET", path) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._problem(answer)
+                with part.open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+                        yield len(piece)
+            part.replace(to)
+        except httpx.RequestError as error:
+            raise Unreachable(self.url) from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise Unreachable(self.url) from error
-        if answer.is_error:
+        if not answer.is_success:
             raise self._problem(answer)
         return answer
 
-    @staticmethod
-    def _problem(answer: httpx.Response) -> Problem:
+    def _said(self, answer: httpx.Response) -> Any:
+        """The answer's JSON, None for an empty one."""
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError:
+            raise Problem(answer.status_code, f"what answers at {self.url} is not Madang") from None
+
+    def _problem(self, answer: httpx.Response) -> Problem:
+        if answer.has_redirect_location:
+            return Problem(
+                answer.status_code, f"{self.url} sends on to {answer.headers['location']}: name that address"
+            )
         try:
             said = answer.json()
             return Problem(answer.status_code, str(said["title"]), list(said.get("where", [])))

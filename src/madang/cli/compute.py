@@ -7,16 +7,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from madang.cli.settings import kept
-from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_json, err, fail, out, plain, table
+from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_json, err, fail, out, plain, say, table
 from madang.client import Client, Problem
 
+MOST_SCRIPT_BYTES = 1_000_000  # more than any site takes; what is larger is no script
 LIMIT = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?")
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
@@ -81,6 +84,17 @@ def _offer(client: Client, allocation: int | None, partition: str | None, gpus: 
     fail(f"several allocations fit, choose one: {names}", USAGE)
 
 
+def _script(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MOST_SCRIPT_BYTES + 1)
+    if len(content) > MOST_SCRIPT_BYTES:
+        fail(f"{path} is too large for a script", USAGE)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        fail(f"{path} isn't a text in UTF-8", USAGE)
+
+
 @answers
 def submit(
     script: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The script to run.")],
@@ -95,11 +109,7 @@ def submit(
     json: Json = False,
 ) -> None:
     """Submit a job. Prints its uuid."""
-    try:
-        text = script.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        fail(f"{script} isn't a text in UTF-8", USAGE)
-    limit_s = seconds(limit)
+    text, limit_s = _script(script), seconds(limit)
     with site() as client:
         offer = _offer(client, allocation, partition, gpus)
         body = {
@@ -117,10 +127,10 @@ def submit(
         if json:
             as_json(job)
         elif not wait:
-            out.print(job["uuid"])
-            err.print(
-                f"{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: {hours(job['held'])} GPU-hours held, "
-                f"{hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
+            out.print(plain(job["uuid"]))
+            say(
+                f"{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: {hours(job['held'])} GPU-hours "
+                f"held, {hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
             )
         _leave(job, waited=wait)
 
@@ -129,7 +139,7 @@ def submit(
 def jobs(
     mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Only what waits or runs.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
     json: Json = False,
 ) -> None:
     """The newest jobs of your organization."""
@@ -198,7 +208,7 @@ def _follow(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, An
             out.print(plain(part["text"]), end="", soft_wrap=True)
         if part["state"] != said and not quiet:
             said = part["state"]
-            err.print(f"[dim]madang: {said}[/]")
+            say(f"madang: {said}", style="dim")
         if part["complete"]:
             return dict(client.get(f"/compute/jobs/{job['uuid']}"))
         # Nothing new: ask less often, but never so rarely that somebody waits for it.
@@ -254,27 +264,23 @@ def cp(
         with Progress(*columns, console=err, transient=True) as progress:
             for entry in wanted:
                 target = _target(to, entry["path"], whole=not path)
-                bar = progress.add_task(plain(entry["path"]).plain, total=entry["size"])
-                for size in client.download(f"/compute/jobs/{found['uuid']}/files/{entry['path']}", target):
+                bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
+                for size in client.download(f"/compute/jobs/{found['uuid']}/files/{quote(entry['path'])}", target):
                     progress.advance(bar, size)
-                out.print(plain(str(target)))
+                out.print(plain(str(target)), soft_wrap=True)
 
 
 def _target(to: Path, path: str, *, whole: bool) -> Path:
     """Where a file of a job goes on this machine: below the folder that was named, whatever its path says."""
     parts = PurePosixPath(path).parts
-    if not parts or any(part in ("..", "/") or "\\" in part for part in parts):
-        _unsafe(path)
-    if whole:
-        target = to.joinpath(*parts)
-    else:
-        target = to / parts[-1] if to.is_dir() else to
+    if not parts or any(part in ("..", "/") or "\\" in part or "\0" in part for part in parts):
+        raise Problem(422, f"the path {path!r} leads out of the folder, so it isn't fetched")
+    one = to / parts[-1] if to.is_dir() else to
+    target = to.joinpath(*parts) if whole else one
+    if not target.resolve().is_relative_to(to.resolve()):
+        raise Problem(422, f"{target} is a link that leads out of the folder, so nothing is written there")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-def _unsafe(path: str) -> NoReturn:
-    raise Problem(422, f"the path {path!r} leads out of the folder, so it isn't fetched")
 
 
 @answers
@@ -302,4 +308,4 @@ def balance(json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     for command in (submit, jobs, job, logs, cancel, files, cp, balance):
-        app.command()(command)
+        app.command(rich_help_panel="Jobs")(command)

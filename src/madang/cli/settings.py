@@ -1,4 +1,4 @@
-"""Which site, and with which token: the options, else the environment, else what `madang login` kept."""
+"""Which site, and with which token: the environment, else what `madang login` kept."""
 
 from __future__ import annotations
 
@@ -23,21 +23,30 @@ def _file() -> Path:
 
 def kept() -> Login:
     """`MADANG_URL` and `MADANG_TOKEN`, each before what was kept."""
-    said = {}
-    if _file().exists():
-        said = json.loads(_file().read_text())
-    url = os.environ.get("MADANG_URL") or said.get("url") or DEFAULT_URL
+    said = _said()
+    url = (os.environ.get("MADANG_URL") or said.url).rstrip("/")
     # A token belongs to the site it was made on: it is never sent to another one.
-    token = os.environ.get("MADANG_TOKEN") or (said.get("token") if said.get("url") == url else None)
-    return Login(url.rstrip("/"), token)
+    token = os.environ.get("MADANG_TOKEN") or (said.token if said.url == url else None)
+    return Login(url, token)
+
+
+def _said() -> Login:
+    """What was kept; as if nothing had been where it can't be read."""
+    try:
+        found = json.loads(_file().read_text())
+        return Login(str(found["url"]).rstrip("/"), str(found["token"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Login()
 
 
 def keep(login: Login) -> Path:
-    """Write it down where only this user can read it."""
+    """Write it down where only this user can read it, whatever was there before."""
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         json.dump({"url": login.url, "token": login.token}, file)
+    draft.replace(path)
     return path
 
 

@@ -7,10 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +32,16 @@ def plain(value: Any) -> Text:
 
 
 def as_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    """On stdout. What could steer a terminal is written as JSON's own escape, so nothing is lost."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
+
+def say(line: str, style: str = "") -> None:
+    """A line for people, on stderr: what a program reads is on stdout."""
+    text = plain(line)
+    text.stylize(style)
+    err.print(text, soft_wrap=True)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -44,8 +54,41 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    err.print(Text("madang: ", style="red") + plain(message))
+    err.print(Text("madang: ", style="red") + plain(message), soft_wrap=True)
     raise typer.Exit(code)
+
+
+class Doing:
+    """What is being done now: a spinner with one line that changes, or plain lines where nobody watches a terminal."""
+
+    def __init__(self) -> None:
+        self._watched = err.is_terminal
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        self._spinner = Progress(*columns, console=err, transient=True)
+        self._task = self._spinner.add_task("starting", total=None)
+        self._last = ""
+
+    def __enter__(self) -> Self:
+        if self._watched:
+            self._spinner.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._watched:
+            self._spinner.stop()
+
+    def __call__(self, line: str, *, keep: bool = False) -> None:
+        """`keep`: it stays on the screen."""
+        if keep:
+            say(line, style="yellow" if line.startswith("Warning") else "")
+        elif self._watched:
+            self._spinner.update(self._task, description=plain(line).plain)
+        elif (same := re.sub(r"[\d.]+", "", line)) != self._last:  # a countdown is one line, not a hundred
+            say(line)
+            self._last = same
 
 
 def answers(command: Callable[P, R]) -> Callable[P, R]:

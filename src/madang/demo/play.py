@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,42 +11,44 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from madang.server.home import Home
-from madang.server.up import Address, running, serve
+from madang.server.home import Home, default_home
+from madang.server.up import Address, Say, running, serve
 
-Say = Callable[[str], None]
+WIDE = 130  # columns of a terminal from which on the story has one line a step
 
 
 def demo(
     home: Path | None, port: int, *, say: Say, headless: bool, summary: Path | None, pause: Callable[[], None]
 ) -> int:
-    """Build, play, print and, unless headless, serve until Ctrl-C. 0 only if every step's result was checked."""
+    """Build, play, print and, unless headless, serve until Ctrl-C. 0 only if every step's result was checked.
+
+    `summary`: where the story is written as JSON. `pause` is called before anything is printed for good.
+    """
     where = Home(home or _default())
     address = Address(port=port)
-    with running(where, address, say, MADANG_DEMO="1") as (site, env):
+    with running(where, address, say, quiet=True, MADANG_DEMO="1", MADANG_URL=address.url) as (site, env):
         os.environ.update(env)
         told = _play(address.url, say, site.watch_once)
         pause()
-        _print(told, address.url)
+        console = Console(highlight=False)
+        show(told, console)
         if summary:
             summary.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         if not told["ok"]:
+            console.print(f"\n[red]The story ended early.[/] What the site said: {where.log}", soft_wrap=True)
             return 1
         if not headless:
-            sys.stderr.write(f"\nMadang serves at {address.url}  (Ctrl-C stops it)\n")
+            console.print(f"\nMadang serves at {address.url}  (Ctrl-C stops it; what it says: {where.log})")
             serve(site)
     return 0
 
 
 def _default() -> Path:
     """A folder of its own: a demonstration never touches a real site."""
-    if home := os.environ.get("MADANG_HOME"):
-        return Path(home)
-    from madang.server.home import default_home
-
     usual = default_home()
-    return usual.with_name(usual.name + "-demo")
+    return usual if os.environ.get("MADANG_HOME") else usual.with_name(usual.name + "-demo")
 
 
 def _play(url: str, say: Say, watch: Callable[[], None]) -> dict[str, Any]:
@@ -71,14 +72,22 @@ def _play(url: str, say: Say, watch: Callable[[], None]) -> dict[str, Any]:
     }
 
 
-def _print(told: dict[str, Any], url: str) -> None:
-    console = Console(highlight=False)
-    table = Table(title="One company's story", title_justify="left", box=None, pad_edge=False)
-    for column, right in (("", True), ("step", False), ("what happened", False), ("s", True), ("link", False)):
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+def show(told: dict[str, Any], console: Console) -> None:
+    """The story and its people, for a terminal of any width."""
+    wide = console.width >= WIDE
+    table = Table(title=f"One company's story at {told['url']}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("step" if wide else "step, what happened, link", overflow="fold")
+    if wide:
+        table.add_column("what happened", overflow="fold")
+        table.add_column("link", overflow="fold")
+    table.add_column("s", justify="right")
     for number, step in enumerate(told["steps"], 1):
-        mark = "[green]✓[/]" if step["ok"] else "[red]✗[/]"
-        table.add_row(f"{number} {mark}", step["step"], step["what"], f"{step['seconds']:.1f}", url + step["link"])
+        mark = Text(f"{number} ✓", style="green") if step["ok"] else Text(f"{number} ✗", style="red")
+        title, what = Text(step["step"], style="bold"), Text(step["what"])
+        link = Text(step["link"], style=f"link {told['url']}{step['link']}")
+        cells = [title, what, link] if wide else [Text("\n").join([title, what, link])]
+        table.add_row(mark, *cells, f"{step['seconds']:.1f}")
     console.print()
     console.print(table)
     console.print()
@@ -86,6 +95,6 @@ def _print(told: dict[str, Any], url: str) -> None:
     for column in ("role", "name", "e-mail"):
         people.add_column(column)
     for person in told["people"]:
-        people.add_row(person["role"], person["name"], person["email"])
+        people.add_row(*(Text(person[key]) for key in ("role", "name", "email")))
     console.print(people)
-    console.print(f"\n{url}/accounts/login/")
+    console.print(f"\n{told['url']}/accounts/login/")

@@ -4,7 +4,7 @@
 The data are the 1,797 images of 8 × 8 pixels that ship inside scikit-learn (UCI, "Optical recognition of handwritten
 digits"). It needs one processor core, no GPU and no network, and gives the same figures every time.
 
-    train.py [--rounds 60] [--seed 7]
+    train.py [--rounds 30] [--seed 7]
 """
 
 import argparse
@@ -24,7 +24,7 @@ def say(text):
 
 def main():
     parser = argparse.ArgumentParser(description="Train a classifier of handwritten digits.")
-    parser.add_argument("--rounds", type=int, default=60, help="passes over the data")
+    parser.add_argument("--rounds", type=int, default=30, help="passes over the data")
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
     began = time.monotonic()
@@ -70,8 +70,8 @@ def main():
 
     found = model.predict(rest_x)
     accuracy = float((found == rest_y).mean())
-    with open("model.pkl", "wb") as file:
-        pickle.dump(model, file)
+    with open("model.pkl", "wb") as binary:
+        pickle.dump(model, binary)
     metrics = {
         "accuracy": round(accuracy, 5),
         "images_learned": len(learn_y),

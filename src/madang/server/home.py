@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,7 +19,7 @@ def default_home() -> Path:
 
 
 class Home:
-    """Paths below one folder; made when first asked for, private to its owner."""
+    """Paths below one folder; what is inside is made when first asked for, private to its owner."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or default_home()).resolve()
@@ -37,11 +38,20 @@ class Home:
         return self._folder("mail")
 
     @property
+    def log(self) -> Path:
+        return self._folder("log")
+
+    @property
     def secret_key(self) -> str:
+        """Made once, whole or not at all: several processes may ask for it first."""
         path = self.root / "secret-key"
         if not path.exists():
-            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            draft = self.root / f"secret-key.{os.getpid()}"
+            with open(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(50))
+            with suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
         return path.read_text()
 
     @property
@@ -49,7 +59,7 @@ class Home:
         """Where the private PostgreSQL lives. As root it runs as another user, who must be able to reach its folder:
         then it goes below /var/lib, under a name made from this home's path, and nobody's folder is opened up."""
         inside = self.root / "postgres"
-        if os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in self.root.parents):
+        if os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in (self.root, *self.root.parents)):
             return inside
         return Path("/var/lib/madang-postgres") / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
 
