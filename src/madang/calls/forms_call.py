@@ -36,16 +36,12 @@ class CallForm(Form):
     text_en = TextField(
         label=gettext_lazy("Text of the notice (English)"), max_length=20_000, lines=True, required=False
     )
-    opens_at = Instant(label=gettext_lazy("Opens at"), help_text=gettext_lazy("Asia/Seoul, to the minute."))
-    closes_at = Instant(
-        label=gettext_lazy("Closes at"), help_text=gettext_lazy("One second later nothing can be submitted any more.")
-    )
+    opens_at = Instant(label=gettext_lazy("Opens at"))
+    closes_at = Instant(label=gettext_lazy("Closes at"))
     announces_at = Instant(label=gettext_lazy("Results by"), required=False)
     use_from = Day(label=gettext_lazy("Use from"))
     use_until = Day(label=gettext_lazy("Use until (that day included)"))
-    budget_krw = WholeNumber(
-        label=gettext_lazy("Budget (KRW)"), help_text=gettext_lazy("Bounds the list value of all awards together.")
-    )
+    budget_krw = WholeNumber(label=gettext_lazy("Budget (KRW)"))
     most_awards = WholeNumber(label=gettext_lazy("Awards at most"), min_value=1, max_value=10_000)
     reviews_wanted = WholeNumber(label=gettext_lazy("Reviews per application"), min_value=1, max_value=20, initial=2)
     blind = forms.BooleanField(
@@ -168,7 +164,6 @@ class RuleRow(RowForm):
     citation_ko = TextField(
         label=gettext_lazy("Passage of the notice (Korean)"),
         max_length=300,
-        help_text=gettext_lazy("Applicants read it beside the answer."),
     )
     citation_en = TextField(label=gettext_lazy("Passage of the notice (English)"), max_length=300, required=False)
     first = "citation_ko"
@@ -206,7 +201,6 @@ class QuestionRow(RowForm):
         label=gettext_lazy("Code"),
         max_length=40,
         required=False,
-        help_text=gettext_lazy("Small letters and digits. Left empty, it is chosen for you."),
     )
     label_ko = TextField(label=gettext_lazy("Question (Korean)"), max_length=300)
     label_en = TextField(label=gettext_lazy("Question (English)"), max_length=300, required=False)
@@ -225,7 +219,6 @@ class QuestionRow(RowForm):
         label=gettext_lazy("has one of these answers"),
         required=False,
         max_length=400,
-        help_text=gettext_lazy("Values with commas between them; of a yes/no question: yes or no."),
     )
     required = forms.BooleanField(label=gettext_lazy("Must be answered"), required=False)
     identity = forms.BooleanField(

@@ -60,7 +60,7 @@ def application(request: Asked, id: int) -> HttpResponse:
     context = {
         **said(view),
         "form": form,
-        "problems": [{"text": text, "href": place(view, key)} for key, text in problems.items()],
+        "problems": listed(view, problems),
         "withdrawal": ReasonForm(label=_("Why do you withdraw it?"), auto_id="withdraw_%s"),
     }
     return render(request, "calls/application.html", context, status=422 if form.errors else 200)
@@ -183,7 +183,7 @@ def said(view: Any) -> dict[str, Any]:
         "view": view,
         "application": view.application,
         "call": view.call,
-        "todo": [{"text": text, "href": place(view, key)} for key, text in view.missing.items()],
+        "todo": listed(view, view.missing),
         "steps": [{"label": label, "state": state} for _key, label, state in view.steps],
         "answers": [field for field in view.fields if field.shown],
         "asked_lines": [line for line in view.lines if line.amount],
@@ -191,6 +191,16 @@ def said(view: Any) -> dict[str, Any]:
         "title": view.title or view.application.title,
         "until": datetime.fromisoformat(view.supplement["until"]) if view.supplement else view.deadline,
     }
+
+
+def listed(view: Any, problems: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is wrong or missing, each with the name of its input and a link to it."""
+    names = {field.code: field.label for field in view.fields}
+    names |= {f"line-{line.call_line.pk}": line.resource.name for line in view.lines}
+    return [
+        {"text": f"{names[key]}: {text}" if key in names else text, "href": place(view, key)}
+        for key, text in problems.items()
+    ]
 
 
 def place(view: Any, key: str) -> str:

@@ -90,10 +90,10 @@ def basics(request: Asked, view: Any) -> HttpResponse:
         programs=programs_of(request.user),
         initial=CallForm.of(view.call),
     )
+    form.fields["program"].disabled = True  # a call stays in its program
     if request.method == "POST" and form.is_valid():
         with form.refusals():
-            data = dict(form.cleaned_data)
-            data["program"] = Program.objects.get(pk=data["program"])
+            data = {name: value for name, value in form.cleaned_data.items() if name != "program"}
             call = actions.edit_call(request.user, call=view.call, **data)
             messages.success(request, _("Saved."))
             return onward(request, call.code, "basics")

@@ -192,6 +192,7 @@ def test_what_is_missing_is_listed_with_a_link_to_each_field_and_submitting_is_r
     form = reverse("calls:application-edit", args=[application.pk])
     for place in ("#id_title", "#lines", "#id_q-summary", "#id_q-stage_group", "#id_q-consent", "#id_q-plan"):
         assert f'href="{form}{place}"' in page.text
+    assert "과제 개요: 답변을 적어 주십시오." in page.text
     page = client.post(address, {"saves": application.saves, "sure": "on"})
     assert page.status_code == 422
     assert not Submission.objects.exists()
