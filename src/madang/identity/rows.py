@@ -41,7 +41,7 @@ def write(row: Row, **facts: Any) -> Row:
 
 def lock(row: models.Model) -> None:
     """Take the row FOR UPDATE and read it again. Call it inside a transaction."""
-    row.refresh_from_db(from_queryset=type(row)._base_manager.select_for_update(of=("self",)))
+    row.refresh_from_db(from_queryset=row._meta.base_manager.select_for_update(of=("self",)))
 
 
 def refused(error: ValidationError) -> Refused:

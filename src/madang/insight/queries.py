@@ -106,9 +106,9 @@ def _withheld() -> str:
 
 
 def is_public(person: Any) -> bool:
-    """Whether this reader sees only what everybody may see."""
+    """Whether this reader sees only what everybody may see. An officer of one program is an outsider to the others."""
     access = access_of(person)
-    return not any(access.somewhere(role) for role in INSIDERS)
+    return not any(access.holds(role) for role in INSIDERS)
 
 
 def board(person: Any, on: date) -> Board:

@@ -139,10 +139,10 @@ def _page(
     )
 
 
-def _verify_form(request: HttpRequest, outcome: Outcome) -> VerifyForm:
+def _verify_form(request: HttpRequest, outcome: Outcome, *, sent: bool = False) -> VerifyForm:
     access, program = access_of(request.user), outcome.grant.program_id
     return VerifyForm(
-        request.POST or None,
+        request.POST if sent else None,
         above=outcome.level,
         audit=access.holds(Role.AUDITOR, program=program),
         officer=access.holds(Role.OFFICER, program=program),
@@ -154,7 +154,7 @@ def _verify_form(request: HttpRequest, outcome: Outcome) -> VerifyForm:
 @require_http_methods(["POST"])
 def verify(request: HttpRequest, id: int) -> HttpResponse:
     outcome = queries.outcome_for(request.user, id)
-    form = _verify_form(request, outcome)
+    form = _verify_form(request, outcome, sent=True)
     if form.is_valid() or not actions.may_judge(request.user, outcome):
         with form.refusals():
             actions.verify(
