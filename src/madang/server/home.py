@@ -46,7 +46,7 @@ class Home:
         """Made once, whole or not at all: several processes may ask for it first."""
         path = self.root / "secret-key"
         if not path.exists():
-            draft = self.root / f"secret-key.{os.getpid()}"
+            draft = self.root / f"secret-key.{secrets.token_hex(8)}"
             with open(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(50))
             with suppress(FileExistsError):

@@ -16,10 +16,10 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def ends_with_parent(by: int = signal.SIGTERM) -> None:
     """Where the kernel can (Linux): whoever kills Madang hard ends what it started too, so no port is left held."""
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     except (AttributeError, OSError):
         return
 
@@ -47,7 +47,7 @@ class Child:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=ends_with_parent,
             )
         finally:
             if said:

@@ -169,7 +169,7 @@ def processes(address: Address, workers: int = 2) -> list[Child]:
             "web",
             [str(bin / "granian"), "--interface", "wsgi", "--host", address.host, "--port", str(address.port),
              "--workers", str(workers), "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
-             "madang.wsgi:application"],
+             "madang.server.web:application"],
         ),
         Child(
             "worker",
