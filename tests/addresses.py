@@ -140,6 +140,7 @@ PUBLIC = {
     "compute:partition",
     "insight:trace",
     "programs:detail",
+    "programs:source-edit",  # sources are the whole site's: every officer may correct one
 }
 
 API: dict[str, Where] = {
@@ -188,6 +189,7 @@ class Address:
     path: str
     public: bool
     api: bool = False
+    about: bool = False  # it names a thing
 
 
 @cache
@@ -215,7 +217,7 @@ def page_addresses(tenant: Tenant) -> Iterator[Address]:
             continue
         assert name in PAGES, f"tests/addresses.py doesn't say which things of a company the page {name} names"
         for kwargs in PAGES[name](tenant):
-            yield Address(name, reverse(name, kwargs=kwargs), name in PUBLIC)
+            yield Address(name, reverse(name, kwargs=kwargs), name in PUBLIC, about=True)
 
 
 def mixed_addresses(own: Tenant, other: Tenant) -> Iterator[Address]:

@@ -168,10 +168,8 @@ def attached(before: Rows, owned: dict[type[models.Model], set[Any]]) -> list[st
             target = column.related_model if isinstance(column, models.ForeignKey) else None
             if target in owned:
                 bad = model._base_manager.filter(pk__in=new, **{f"{column.attname}__in": owned[target]})
-                found += [
-                    f"{model.__name__} {key} refers to {target.__name__} by {column.name}"
-                    for key in bad.values_list("pk", flat=True)
-                ]
+                rows_ = bad.values_list("pk", flat=True)
+                found += [f"{model.__name__} {key} refers to {target.__name__} by {column.name}" for key in rows_]
     return found
 
 

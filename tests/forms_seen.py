@@ -39,17 +39,30 @@ class SeenForm:
 class _Reader(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.page, self.found, self.form = page, [], None
-        self.select = self.area = None
+        self.page = page
+        self.found: list[SeenForm] = []
+        self.named: dict[str, SeenForm] = {}
+        self.form: SeenForm | None = None
+        self.select: str | None = None
+        self.area: str | None = None
 
     def handle_starttag(self, tag: str, pairs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in pairs}
         if tag == "form":
             self.form = SeenForm(self.page, given.get("action") or self.page, given.get("method", "get").lower())
             self.found.append(self.form)
+            self.named[given.get("id", "")] = self.form
+        if "form" in given and given["form"] in self.named:  # an input beside its form
+            inside, self.form = self.form, self.named[given["form"]]
+            self._control(tag, given)
+            self.form = inside
+        else:
+            self._control(tag, given)
+
+    def _control(self, tag: str, given: dict[str, str]) -> None:
+        name = given.get("name", "")
         if self.form is None or "disabled" in given:
             return
-        name = given.get("name", "")
         if tag == "input" and name:
             self._input(name, given)
         elif tag == "select" and name:

@@ -29,8 +29,8 @@ BAD: dict[str, Any] = {
 GARBAGE = ("xx", "-1", "9" * 40, "١٢", "²", "1e400", "'\"<>&;%", "🎉", "\u202e", "a" * 5000)
 ASKED = (
     "after", "allocation", "application", "before", "from", "grant", "kind", "limit", "live", "offset", "on", "page",
-    "program", "q", "resource", "role", "search", "sector", "stage", "state", "token", "who", "whose", "minutes", "gpus",
-    "calculate",
+    "program", "q", "resource", "role", "search", "sector", "stage", "state", "token", "who", "whose", "minutes",
+    "gpus", "calculate",
 )  # fmt: skip
 
 

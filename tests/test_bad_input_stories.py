@@ -58,7 +58,7 @@ def filled(world: World, visitor: Visitor, **changed: Any) -> dict[str, Any]:
     return {**{name: value for name, value in data.items() if name != "do"}, **changed}
 
 
-# --- names -------------------------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["שלום עולם", "이름 🎉🚀", "مرحبا", "Zoë O’Neil-Łukasz", "𠮷野家"])
@@ -81,11 +81,11 @@ def test_names_of_every_script_and_emoji_are_welcome(fresh: World, name: str) ->
     "name", ["one\ntwo", "one\r\ntwo", "tab\there", "nul\x00", "turned\u202e", "mark\u200f", "x" * 81]
 )
 def test_a_job_with_an_impossible_name_is_refused_at_its_name(fresh: World, name: str) -> None:
+    visitor = Visitor(fresh.a.lead)
     before = rows_now()
     body = {"uuid": str(uuid.uuid4()), "allocation": fresh.a.allocation.pk, "gpus": 1, "limit_s": 60, "name": name}
     answer = api(fresh.tokens["tenant"], "/api/v1/compute/jobs", {**body, "script": "#!/bin/sh\necho\n"})
     assert (answer.status, json.loads(answer.body)["where"]) == (422, ["name"])
-    visitor = Visitor(fresh.a.lead)
     answer = visitor.ask("POST", "/compute/jobs/new/", {**body, "limit_s": 1, "script": "#!/bin/sh\necho\n"})
     if "\t" in name or "\n" in name or "\r" in name:  # a browser sends no line breaks from a one-line input
         assert answer.status in (302, 422)
@@ -101,11 +101,11 @@ def api(token: str, path: str, data: Any, method: str = "POST", kind: str = "app
     return Visitor().ask(method, path, body, kind, headers={"Authorization": f"Bearer {token}"})
 
 
-# --- the clock, the double click, the page that is out of date -------------------------------------------------------------
+# --- the clock, the double click, the page that is out of date -------------------------------------------
 
 
 def test_a_closed_call_takes_no_application_and_says_when_it_closed(fresh: World) -> None:
-    visitor = Visitor(fresh.a.lead)
+    visitor, rival = Visitor(fresh.a.lead), Visitor(fresh.b.lead)
     data = filled(fresh, visitor, title="zu spät")
     Call.objects.filter(pk=fresh.a.open_call.pk).update(closes_at=now() - timedelta(seconds=1))
     before = rows_now()
@@ -116,7 +116,7 @@ def test_a_closed_call_takes_no_application_and_says_when_it_closed(fresh: World
     assert answer.status == 422
     assert "20" in json.loads(answer.body)["title"]
     assert [answer.status < 500 for answer in sent] == [True, True]
-    other = Visitor(fresh.b.lead).ask("POST", f"/calls/{fresh.a.open_call.code}/apply/", plausible(fresh.b))
+    other = rival.ask("POST", f"/calls/{fresh.a.open_call.code}/apply/", plausible(fresh.b))
     assert other.status < 500
     assert rows_now() == before
 
@@ -203,7 +203,7 @@ def test_an_outcome_is_reported_once_however_often_the_button_is_pressed(fresh: 
     assert Outcome.objects.count() == before + 1
 
 
-# --- files ---------------------------------------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_too_large_is_refused_at_its_field_and_leaves_nothing(fresh: World) -> None:

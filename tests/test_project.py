@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT.parent / "shared" / "gwangju.toml"
 OURS = ROOT / "src" / "madang" / "demo" / "gwangju.toml"
-MACHINES = re.compile(r"(?<![\w.@-])/(?:work|root|Users)/|(?<![\w.@-])/home/\w+/")
+MACHINES = re.compile(r"(?<![\w.@-])/(?:work/main|work/shared|root|Users)/|(?<![\w.@-])/home/\w+/")
 UNDONE = re.compile("\\b(?:TO" + "DO|FIX" + "ME|XX" + "X)\\b")
 TEXTS = {".py", ".html", ".toml", ".md", ".css", ".js", ".sql", ".po", ".txt", ".json", ".yml", ".yaml", ".cfg", ""}
 

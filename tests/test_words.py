@@ -98,7 +98,7 @@ def english() -> dict[str, str]:
 
 
 def everything_stored() -> str:
-    """All that people wrote, and all that was logged: what a page shows of it is in the language in which it was written."""
+    """All that people wrote, and all that was logged: it is shown in the language in which it was written."""
     parts = []
     with connection.cursor() as cursor:
         for table in [model._meta.db_table for model in tables()] + ["workflow_logline"]:

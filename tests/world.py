@@ -1,7 +1,8 @@
 """One site with two companies that must never learn of each other, and everybody who works there.
 
-Everything that is a company's own bears its mark (names, e-mails, titles, answers, files, scripts, logs), so that a leak
-is found by looking for the mark in whatever the site answers. What is public (programs, calls, resources) bears none.
+Everything that is a company's own bears its mark (names, e-mails, titles, answers, files, scripts, logs), so that a
+leak is found by looking for the mark in whatever the site answers. What is public (programs, calls, resources) bears
+none.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def report(
 ) -> Outcome:
     """Say what came of a grant: `amount` in the unit of its kind (people, KRW, pieces), with a file or more to show it.
 
-    `replaces` names the report that this one corrects: it stays, marked as replaced.
+    `replaces` names the report that this one corrects: it stays, marked as replaced. The same report a second time is a
+    second click: it is the one that is there.
     """
     require_member(actor, grant.organization_id)
     if grant.state not in (GrantState.ACTIVE, GrantState.CLOSED):
@@ -67,6 +68,23 @@ def report(
     kept: list[Evidence] = []
     try:
         with act(actor, "correct" if replaces else "report") as said:
+            Grant.objects.select_for_update(of=("self",)).get(pk=grant.pk)
+            same = Outcome.objects.filter(
+                grant=grant,
+                reported_by=actor,
+                state=OutcomeState.REPORTED,
+                kind=kind,
+                amount=amount,
+                occurred_on=occurred_on,
+                title=title.strip(),
+                text=text.strip(),
+                share_percent=share_percent,
+                replaces=replaces,
+            )
+            for outcome in same.prefetch_related("evidence"):
+                if {row.digest for row in outcome.evidence.all()} == files.keys():
+                    said["on"], said["again"] = outcome, True
+                    return outcome
             if replaces is not None:
                 outcome_moves.move(replaces, "replace")
                 said["replaces"] = replaces.pk
