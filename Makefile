@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV      = $(shell command -v uv || echo $(BIN)/uv)
 PORT   ?= 8000
+# Trust what this machine trusts, also behind a proxy of its own: the two names of one switch, by the age of uv.
+export UV_SYSTEM_CERTS = 1
+export UV_NATIVE_TLS = 1
 
 .PHONY: setup demo test check lock pictures messages clean
 
