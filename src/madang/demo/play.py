@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,17 +33,12 @@ def demo(
         os.environ.update(env)
         told = _play(address.url, say, site.watch_once)
         pause()
-        console = Console(highlight=False)
-        show(told, console)
-        if summary:
-            summary.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        if not told["ok"]:
-            console.print(f"\n[red]The story ended early.[/] What the site said: {where.log}", soft_wrap=True)
-            return 1
-        if not headless:
-            console.print(f"\nMadang serves at {address.url}  (Ctrl-C stops it; what it says: {where.log})")
+        code = tell(told, Console(highlight=False), where, summary)
+        if code == 0 and not headless:
+            sys.stdout.write(f"\nMadang serves at {address.url}  (Ctrl-C stops it; its logs are in {where.log})\n")
+            sys.stdout.flush()
             serve(site)
-    return 0
+    return code
 
 
 def _default() -> Path:
@@ -70,6 +66,17 @@ def _play(url: str, say: Say, watch: Callable[[], None]) -> dict[str, Any]:
         "steps": steps,
         "people": [{"role": role, "name": person.name, "email": person.email} for role, person in story.people.items()],
     }
+
+
+def tell(told: dict[str, Any], console: Console, home: Home, summary: Path | None) -> int:
+    """Print the story, write its summary. The exit code: 0 only if every step's result was checked and right."""
+    show(told, console)
+    if summary:
+        summary.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if told["ok"]:
+        return 0
+    console.print(Text(f"\nThe story ended early. What the site said: {home.log}", style="red"), soft_wrap=True)
+    return 1
 
 
 def show(told: dict[str, Any], console: Console) -> None:
