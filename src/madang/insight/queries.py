@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from madang.calls.models import Decision
 from madang.catalog.models import Resource
@@ -86,18 +87,20 @@ def shown(amount: int | float | None, unit: str) -> str:
         return f"₩{amount:,}"
     if unit in ("gpu_second", "mb_hour"):
         return written(int(amount), unit)
-    return f"{amount:,} {_unit_names()[unit]}"
+    return _counted(amount)[unit] % {"n": f"{amount:,}"}
 
 
-def _unit_names() -> dict[str, str]:
+def _counted(amount: int | float) -> dict[str, str]:
+    """The words for so many of each unit; Korean counts without a blank, English knows one and many."""
+    n = 1 if amount == 1 else 2
     return {
-        "organization": _("organizations"),
-        "project": _("projects"),
-        "job": _("jobs"),
-        "resource": _("resources"),
-        "person": _("people"),
-        "count": _("items"),
-        "day": _("days on average"),
+        "organization": ngettext("%(n)s organization", "%(n)s organizations", n),
+        "project": ngettext("%(n)s project", "%(n)s projects", n),
+        "job": ngettext("%(n)s job", "%(n)s jobs", n),
+        "resource": ngettext("%(n)s resource", "%(n)s resources", n),
+        "person": ngettext("%(n)s person", "%(n)s people", n),
+        "count": ngettext("%(n)s item", "%(n)s items", n),
+        "day": ngettext("%(n)s day on average", "%(n)s days on average", n),
     }
 
 

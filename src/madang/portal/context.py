@@ -74,16 +74,17 @@ def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
     if known:
         entries.append((_("My page"), "portal:my"))
     entries += [(_("Calls"), "calls:list"), (_("Resources"), "catalog:list"), (_("Programs"), "programs:list")]
-    if access.organizations:
-        entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]
-    elif access.somewhere(Role.OFFICER):
+    # Who works here comes first: an operator belongs to the agency, and a tenant's entries would be of no use there.
+    if access.somewhere(Role.OFFICER):
         entries += [(_("Manage calls"), "calls:managed"), (_("Grants"), "grants:list")]
-    elif access.somewhere(Role.REVIEWER):
-        entries.append((_("Reviews"), "calls:reviews"))
     elif access.somewhere(Role.OPERATOR):
         entries += [(_("People"), "identity:people"), (_("Compute"), "compute:health")]
     elif access.somewhere(Role.AUDITOR):
         entries += [(_("Log"), "identity:log"), (_("Ledger"), "grants:ledger")]
+    elif access.organizations:
+        entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]
+    elif access.somewhere(Role.REVIEWER):
+        entries.append((_("Reviews"), "calls:reviews"))
     elif access.somewhere(Role.STEWARD):
         entries.append((_("Compute"), "compute:partitions"))
     return [*entries, (_("Board"), "insight:board")]

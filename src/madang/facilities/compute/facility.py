@@ -28,7 +28,7 @@ class ComputeFacility:
         findings = []
         if resource.state != ResourceState.OPEN:
             findings.append(Finding(_("This resource isn't lent for now."), blocking=True))
-        partition = Partition.objects.filter(resource=resource).first()
+        partition: Partition | None = getattr(resource, "partition", None)
         if partition is None:
             findings.append(Finding(_("No partition runs jobs for this resource yet.")))
             return findings
@@ -111,6 +111,12 @@ class StorageFacility:
         most = storage.quota_mb(allocation, allocation.grant)
         return Card(
             text=_("The results of your jobs are kept here, until you delete them or the grant ends."),
-            facts=[(_("Quota"), f"{most:,} MB")],
+            facts=[(_("Quota"), _size(most))],
             actions=[Action(_("Files of your jobs"), reverse("compute:jobs"))],
         )
+
+
+def _size(megabytes: int) -> str:
+    """`10_000_000` → "10 TB"."""
+    unit, size = next(((unit, size) for unit, size in (("TB", 10**6), ("GB", 10**3)) if megabytes >= size), ("MB", 1))
+    return f"{megabytes / size:,.2f}".rstrip("0").rstrip(".") + f" {unit}"
