@@ -35,13 +35,12 @@ class Looks:
             return
         self.seen.append(name)
         here = page.url.split("#")[0]
+        tab = page.context.new_page()
         for language in LANGUAGES:
             speak(page.context, here, language)
-            tab = page.context.new_page()
             tab.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
             answer = tab.goto(here)
             self._expect(name, tab.url == here and answer.status == 200, f"{here} leads to {tab.url} ({answer.status})")
-            tab.wait_for_load_state("networkidle")
             if tab.locator("[data-chart]").count():
                 tab.wait_for_selector("[data-chart] svg")
             shown = tab.evaluate("document.documentElement.lang")
@@ -51,7 +50,7 @@ class Looks:
                 self._judge(tab, f"{name}.{language}.{width}")
                 if picture:
                     self._keep(tab, f"{picture}.{language}.{width}", part)
-            tab.close()
+        tab.close()
         speak(page.context, here, "ko")
 
     def here(self, page: Any, name: str) -> None:
