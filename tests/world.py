@@ -497,6 +497,8 @@ def _more_of(world: World, rows: int) -> list[Call]:
     for application in many["evaluated"]:
         assignment = calls.assign(a.officer, application=again(application), reviewer=a.reviewer)
         calls.score(a.reviewer, assignment=assignment, scores={"plan": 50, "team": 30}, comment="좋습니다.")
+        some = {line.pk: HOUR for line in application.lines.all()}
+        calls.decide(a.officer, application=again(application), outcome="selected", amounts=some, reason="좋습니다.")
     Call.objects.filter(pk=screened.pk).update(closes_at=now() - timedelta(minutes=1))
     decided(a.officer, announced, dict.fromkeys(many["announced"], "reserve"), a.reviewer, "여럿")
     grants.announce(a.officer, call=again(announced))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.timezone import localdate
+
 from madang.calls.models import Application, Call, Outcome
 from madang.grants import rules, terms
 from madang.grants.facility import Finding, facility_of
 from madang.grants.models import Allocation
 from madang.grants.queries import waiting
-from madang.workflow.moment import now
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,10 @@ def total_of(allocations: Iterable[Allocation]) -> terms.Price:
 
 def of_announcement(call: Call) -> list[Preview]:
     """Everybody whom the announcement of this call would reach, best rank first, at today's rates."""
-    call = Call.objects.prefetch_related("discounts").get(pk=call.pk)
     applications = waiting(call)
-    rates = rules.rates_for(applications, now().astimezone(rules.SEOUL).date())
+    rates = rules.rates_for(applications, localdate())
     previews = []
     for application in applications:
-        application.call = call
         decision = getattr(application, "decision", None)
         selected = decision is not None and decision.outcome == Outcome.SELECTED
         amounts = rules.awards_of(application) if selected else {}

@@ -10,7 +10,7 @@ from django.db.models import Prefetch, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from madang.calls.models import Application, ApplicationState, Call
+from madang.calls.models import Application, ApplicationLine, ApplicationState, Call, CallLine
 from madang.catalog.models import Kind, Resource
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
 from madang.identity.access import access_of
@@ -274,7 +274,11 @@ def decided(call: Call, *states: str) -> list[Application]:
     return list(
         Application.objects.filter(call=call, state__in=states)
         .select_related("organization", "decision", "call")
-        .prefetch_related("call__discounts", "lines__call_line__resource__owner", "lines__award")
+        .prefetch_related(
+            "call__discounts",
+            Prefetch("lines", ApplicationLine.objects.select_related("award")),
+            Prefetch("lines__call_line", CallLine.objects.select_related("call", "resource__owner")),
+        )
         .order_by("decision__rank", "receipt", "id")
     )
 

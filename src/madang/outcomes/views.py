@@ -81,7 +81,7 @@ def report(request: HttpRequest, number: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def correct(request: HttpRequest, id: int) -> HttpResponse:
     outcome = queries.outcome_for(request.user, id)
-    return _report(request, grant_for(request.user, outcome.grant.number), outcome)
+    return _report(request, outcome.grant, outcome)
 
 
 def _report(request: HttpRequest, grant: Grant, replaces: Outcome | None) -> HttpResponse:
