@@ -20,7 +20,9 @@ from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_jso
 from madang.client import Client, Problem
 
 MOST_SCRIPT_BYTES = 1_000_000  # more than any site takes; what is larger is no script
-LIMIT = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?")
+LIMIT = re.compile(
+    r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?", re.ASCII
+)
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
 
@@ -39,7 +41,7 @@ def seconds(written: str) -> int:
     >>> seconds("00:10:00"), seconds("30"), seconds("1-00:00")
     (600, 1800, 86400)
     """
-    if re.fullmatch(r"\d{1,6}", written):
+    if re.fullmatch(r"[0-9]{1,6}", written):
         return int(written) * 60
     found = LIMIT.fullmatch(written)
     if not found:

@@ -1,0 +1,267 @@
+"""Each command on jobs, for people and for programs, with the exit code that a script sees."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import typer
+
+from madang.cli import compute
+from madang.client import Problem
+from madang.facilities.compute.tests import make
+from madang.identity import actions as people
+from madang.jobs.models import Job, JobState
+from madang.jobs.tests import make as jobs
+from madang.workflow.moment import now
+
+database = pytest.mark.django_db(transaction=True)
+
+
+def ended(job: Job, outcome: str = "completed", why: str = "") -> Job:
+    """As the poller leaves it."""
+    Job.objects.filter(pk=job.pk).update(
+        state=JobState.ENDED, outcome=outcome, why=why, ended_at=now(), told_at=job.submitted_at, used=60, held=0
+    )
+    job.refresh_from_db()
+    return job
+
+
+@database
+def test_a_job_is_submitted_once_for_one_uuid_and_its_hold_is_said(world):
+    uuid = str(uuid4())
+    words = ("submit", str(world.script), "--gpus", "2", "--time", "00:10:00", "--uuid", uuid, "--", "--rounds", "3")
+    first = world.type(*words)
+    assert (first.exit_code, first.stdout) == (0, f"{uuid}\n")
+    assert "2 × " in first.stderr
+    assert "0.33 GPU-hours held, 9.67 left" in first.stderr
+    assert world.type(*words).exit_code == 0
+    (job,) = Job.objects.all()
+    assert (job.name, job.gpus, job.limit_s, job.arguments) == ("train.sh", 2, 600, ["--rounds", "3"])
+    other = world.type("submit", str(world.script), "--uuid", uuid)
+    assert (other.exit_code, Job.objects.count()) == (1, 1)
+
+
+@database
+def test_programs_are_answered_in_json(world):
+    made = world.type.json("submit", str(world.script), "--name", "학습", "--time", "10")
+    assert (made["name"], made["held"], made["allocation"]) == ("학습", 600, world.allocation.pk)
+    job = Job.objects.get(uuid=made["uuid"])
+    make.wrote(job, "하나\n".encode(), result_txt=b"42\n")
+    short = made["uuid"][:8]
+    assert [row["uuid"] for row in world.type.json("jobs")] == [made["uuid"]]
+    assert [row["uuid"] for row in world.type.json("jobs", "--live", "--mine", "--limit", "1")] == [made["uuid"]]
+    assert world.type.json("job", short)["name"] == "학습"
+    assert world.type.json("logs", short) == {"uuid": made["uuid"], "log": "하나\n"}
+    assert [(row["path"], row["size"]) for row in world.type.json("files", made["uuid"])] == [("result.txt", 3)]
+    assert [row["held"] for row in world.type.json("balance")] == [600]
+    assert world.type.json("whoami")["email"] == world.holder.email
+    assert world.type.json("cancel", short)["cancel_asked_at"] is not None
+
+
+@database
+def test_people_are_answered_in_tables(world):
+    job = world.job(name="산불 감지")
+    make.wrote(job, b"one\ntwo\n", result_txt=b"42\n")
+    short = str(job.uuid)[:8]
+    for words, seen in (
+        (("jobs",), "산불 감지"),
+        (("job", short), str(job.uuid)),
+        (("logs", short), "one\ntwo\n"),
+        (("files", short), "result.txt"),
+        (("balance",), "10.00"),
+        (("whoami",), world.holder.email),
+        (("cancel", short), "being canceled"),
+    ):
+        answer = world.type(*words)
+        assert (answer.exit_code, answer.stderr) == (0, "")
+        assert seen in answer.stdout
+
+
+@database
+@pytest.mark.parametrize(
+    ("outcome", "code"), [("completed", 0), ("failed", 10), ("timed_out", 10), ("cancelled", 10), ("lost", 10)]
+)
+def test_following_a_log_ends_with_how_the_job_ended(world, outcome, code):
+    job = world.job()
+    make.wrote(job, b"step 1\nstep 2\n")
+    ended(job, outcome, "" if code == 0 else "it reached its time limit")
+    answer = world.type("logs", "-f", str(job.uuid))
+    assert (answer.exit_code, answer.stdout) == (code, "step 1\nstep 2\n")
+    assert ("it reached its time limit" in answer.stderr) is (code == 10)
+    quiet = world.type("logs", "-f", str(job.uuid), "--json")
+    assert quiet.exit_code == code
+
+
+@database
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("submit", "SCRIPT", "--time", "soon"), "write minutes (30)"),
+        (("submit", "SCRIPT", "--gpus", "0"), "--gpus"),
+        (("submit", "SCRIPT", "--uuid", "x"), "--uuid"),
+        (("submit", "nowhere.sh"), "nowhere.sh"),
+        (("submit", "BINARY"), "isn't a text in UTF-8"),
+        (("submit", "LARGE"), "too large for a script"),
+        (("job", "x"), "at least four signs"),
+        (("cp", "abcd1234"), "JOB:PATH"),
+        (("jobs", "--limit", "0"), "--limit"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_wrong_use_is_2_and_says_what_is_right(world, tmp_path, words, why):
+    (tmp_path / "binary").write_bytes(b"#!/bin/sh\n\xff\xfe")
+    (tmp_path / "large").write_bytes(b"#" * 1_000_001)
+    places = {"SCRIPT": str(world.script), "BINARY": str(tmp_path / "binary"), "LARGE": str(tmp_path / "large")}
+    answer = world.type(*(places.get(word, word) for word in words))
+    assert (answer.exit_code, Job.objects.count()) == (2, 0)
+    assert why in answer.stderr.replace("\n", " ")
+    assert "Traceback" not in answer.output
+
+
+@database
+@pytest.mark.parametrize(
+    "more", [("--time", "11:00:00"), ("--gpus", "1000"), ("--allocation", "999999"), ("--partition", "none")]
+)
+def test_what_the_site_refuses_is_1(world, more):
+    answer = world.type("submit", str(world.script), *more)
+    assert (answer.exit_code, Job.objects.count()) == (1, 0)
+    assert answer.stderr.startswith("madang: ")
+
+
+@database
+def test_several_allocations_are_named_and_one_must_be_chosen(world):
+    other = make.allocation(grant=world.allocation.grant)
+    answer = world.type("submit", str(world.script))
+    assert answer.exit_code == 2
+    assert all(f"--allocation {row.pk} " in answer.stderr for row in (world.allocation, other))
+    assert world.type("submit", str(world.script), "--allocation", str(other.pk)).exit_code == 0
+    assert Job.objects.get().allocation == other
+
+
+@database
+def test_without_a_token_or_with_a_wrong_one_it_is_3(world):
+    world.job()
+    for token in (None, "mdg_wrong", "not\na token", "토큰"):
+        for words in (("jobs",), ("balance",), ("whoami",), ("submit", str(world.script))):
+            answer = world.type(*words, MADANG_TOKEN=token)
+            assert (answer.exit_code, answer.stdout) == (3, "")
+            assert "madang login" in answer.stderr
+    assert Job.objects.count() == 1
+
+
+@database
+def test_another_tenants_job_is_as_if_it_were_not_there(world):
+    secret = make.job(make.allocation(), name="아무도 모르는 작업")
+    make.wrote(secret, b"secret\n", result_txt=b"secret\n")
+    for asked in (str(secret.uuid), str(secret.uuid)[:8]):
+        for words in (("job", asked), ("logs", asked), ("files", asked), ("cancel", asked), ("cp", f"{asked}:")):
+            answer = world.type(*words)
+            assert (answer.exit_code, answer.stdout) == (4, "")
+            assert "아무도" not in answer.stderr
+    assert world.type.json("jobs") == []
+    secret.refresh_from_db()
+    assert secret.cancel_asked_at is None
+
+
+@database
+def test_no_answer_is_5(world):
+    for url in ("http://127.0.0.1:9", "nonsense", "http://", "ftp://x", "http://[::1"):
+        answer = world.type("jobs", MADANG_URL=url)
+        assert (answer.exit_code, answer.stdout) == (5, "")
+        assert "no answer from" in answer.stderr
+
+
+@database
+def test_files_are_fetched_into_the_folder_that_is_named(world, tmp_path):
+    job = world.job()
+    make.wrote(job, result_txt=b"42\n")
+    work = make.folder(job) / "work"
+    (work / "models").mkdir()
+    (work / "models/a b#1%20?.bin").write_bytes(b"model")
+    to = tmp_path / "got"
+    to.mkdir()
+    answer = world.type("cp", f"{job.uuid}:", str(to))
+    assert answer.exit_code == 0, answer.stderr
+    assert {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*") if path.is_file()} == {
+        "result.txt": b"42\n",
+        "models/a b#1%20?.bin": b"model",
+    }
+    assert world.type("cp", f"{job.uuid}:result.txt", str(to / "renamed.txt")).exit_code == 0
+    assert (to / "renamed.txt").read_bytes() == b"42\n"
+    missing = world.type("cp", f"{job.uuid}:none.txt", str(to))
+    assert missing.exit_code == 4
+    assert "madang files" in missing.stderr
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\\..\\x", "a/\0"])
+def test_a_path_that_leaves_the_folder_is_not_written(tmp_path, path):
+    for whole in (True, False):
+        with pytest.raises(Problem, match="leads out of the folder"):
+            compute._target(tmp_path / "to", path, whole=whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path):
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to/out").symlink_to(tmp_path)
+    with pytest.raises(Problem, match="leads out of the folder"):
+        compute._target(tmp_path / "to", "out/x", whole=True)
+    assert compute._target(tmp_path / "to", "in/x", whole=True) == tmp_path / "to/in/x"
+
+
+@database
+def test_what_a_site_says_cannot_steer_the_terminal(world):
+    job = world.job()
+    # No verb lets such a name in; a site that isn't ours may still send one.
+    Job.objects.filter(pk=job.pk).update(name="\x1b]0;gone\x07\u202egnp.exe [red]x[/red] \x9b2J")
+    make.wrote(job, b"\x1b[2Jred\x07\n")
+    for words in (("jobs",), ("job", str(job.uuid)), ("logs", str(job.uuid)), ("jobs", "--json")):
+        answer = world.type(*words)
+        assert answer.exit_code == 0
+        assert not set("\x1b\x07\x9b\u202e") & set(answer.stdout)
+    assert "[red]x[/red]" in world.type("job", str(job.uuid)).stdout
+    assert world.type.json("jobs")[0]["name"] == Job.objects.get().name
+
+
+@database
+def test_a_token_of_a_person_who_left_opens_nothing(world):
+    token = people.make_token(world.holder, name="old", days=1)
+    people.revoke_token(world.holder, token=token[0])
+    assert world.type("jobs", MADANG_TOKEN=token[1]).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("1", 60), ("0:30", 1800), ("1:02:03", 3723), ("2-00:00:01", 172_801), ("000", 0)]
+)
+def test_a_time_limit_is_read_as_slurm_reads_it(written, meant):
+    assert compute.seconds(written) == meant
+
+
+@pytest.mark.parametrize("written", ["", "-1", "1:60", "1:00:60", "1h", "1-2", "١:00", "1:00\n", "9999999"])
+def test_what_is_no_time_limit_is_refused(written):
+    with pytest.raises(typer.BadParameter):
+        compute.seconds(written)
+
+
+def test_the_examples_in_the_docstrings_are_right():
+    assert doctest.testmod(compute) == (0, 1)
+
+
+def test_the_script_that_is_shipped_is_found_where_the_documentation_says():
+    import madang
+
+    assert (Path(madang.__file__).parent / "demo/train.py").is_file()
+
+
+@database
+def test_the_holder_of_nothing_is_told_where_to_look(terminal, tmp_path):
+    _row, token = people.make_token(jobs.identity.person(), name="test", days=1)
+    script = tmp_path / "x.sh"
+    script.write_text("#!/bin/sh\n")
+    answer = terminal("submit", str(script), MADANG_TOKEN=token)
+    assert answer.exit_code == 1
+    assert "madang balance" in answer.stderr
+    assert terminal("balance", MADANG_TOKEN=token).exit_code == 0
