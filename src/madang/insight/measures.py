@@ -77,10 +77,15 @@ def _count(column: str) -> Callable[[Q | None], Aggregate]:
     return lambda only: Count(column, distinct=True, filter=only)
 
 
-def _outcome(kind: OutcomeKind, unit: str) -> Counted:
+def _attributed(only: Q | None) -> Aggregate:
+    """The part of each amount that the support brought about, in whole units."""
+    return Sum(F("amount") * F("share_percent") / 100, filter=only)
+
+
+def _outcome(kind: OutcomeKind, unit: str, adds: str = "amount") -> Counted:
     return Counted(
-        Outcome, _sum("amount"), "occurred_on", unit, Q(kind=kind, state=OutcomeState.VERIFIED), instants=False,
-        row="amount", whose="organization", private=True,
+        Outcome, _attributed if adds == "attributed" else _sum("amount"), "occurred_on", unit, Q(kind=kind, state=OutcomeState.VERIFIED), instants=False,
+        row=adds, whose="organization", private=True,
     )  # fmt: skip
 
 
@@ -110,10 +115,10 @@ COUNTS: dict[str, Counted] = {
     ),
     Measure.RESOURCES_LENT: Counted(Resource, _count("id"), "added_at", "resource", Q(state=ResourceState.OPEN)),
     Measure.HIRES: _outcome(OutcomeKind.HIRE, "person"),
-    Measure.REVENUE: _outcome(OutcomeKind.REVENUE, "krw"),
+    Measure.REVENUE: _outcome(OutcomeKind.REVENUE, "krw", "attributed"),
     Measure.PRODUCTS: _outcome(OutcomeKind.PRODUCT, "count"),
     Measure.PATENTS: _outcome(OutcomeKind.PATENT, "count"),
-    Measure.INVESTMENT: _outcome(OutcomeKind.INVESTMENT, "krw"),
+    Measure.INVESTMENT: _outcome(OutcomeKind.INVESTMENT, "krw", "attributed"),
     Measure.DECISION_DAYS: Counted(
         Decision, lambda only: Avg(_wait, filter=only), "final_at", "day", Q(final_at__isnull=False),
     ),

@@ -119,14 +119,15 @@ def board(person: Any, on: date) -> Board:
     indicators = list(Indicator.objects.prefetch_related("targets"))
     targets = {indicator.pk: _target_on(indicator, on) for indicator in indicators}
     public = is_public(person)
-    counted = values(((i.pk, i.measure, period(targets[i.pk])) for i in indicators), public=public)
+    counted = values(((i.pk, i.measure, period(targets[i.pk], on)) for i in indicators), public=public)
     lines = [Line(i, targets[i.pk], counted[i.pk]) for i in indicators]
     references = list(ReferenceFigure.objects.select_related("source", "program"))
     return Board(on, lines, references, public)
 
 
-def period(target: Target | None) -> Days:
-    return Days(target.starts_on, target.ends_on) if target else Days()
+def period(target: Target | None, on: date) -> Days:
+    """The days that are counted: from the first one of the target's period, and never beyond the day that was asked for."""
+    return Days(target.starts_on if target else None, on)
 
 
 def _target_on(indicator: Indicator, on: date) -> Target | None:
@@ -163,7 +164,7 @@ def trace(person: Any, code: str, on: date, before: int | None = None) -> Trace:
     if indicator is None:
         raise Missing(_("There is no such indicator."))
     target = _target_on(indicator, on)
-    days, public = period(target), is_public(person)
+    days, public = period(target, on), is_public(person)
     value = values([(indicator.pk, indicator.measure, days)], public=public)[indicator.pk]
     found: list[Any] = []
     if not value.withheld:

@@ -94,6 +94,11 @@ class Outcome(models.Model):
     def unit(self) -> str:
         return OUTCOME_UNIT[OutcomeKind(self.kind)]
 
+    @property
+    def attributed(self) -> int:
+        """The part of the amount that the support brought about, in whole units."""
+        return self.amount * self.share_percent // 100
+
 
 def evidence_path(evidence: Any, name: str) -> str:
     return f"evidence/{evidence.outcome_id}/{evidence.digest[:24]}"

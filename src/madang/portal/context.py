@@ -69,24 +69,25 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 
 def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
-    """At most seven entries: the public ones, and where this person works."""
+    """The public entries, and where this person works."""
     entries = []
     if known:
         entries.append((_("My page"), "portal:my"))
     entries += [(_("Calls"), "calls:list"), (_("Resources"), "catalog:list"), (_("Programs"), "programs:list")]
-    # Who works here comes first: an operator belongs to the agency, and a tenant's entries would be of no use there.
-    if access.somewhere(Role.OFFICER):
-        entries += [(_("Manage calls"), "calls:managed"), (_("Grants"), "grants:list")]
-    elif access.somewhere(Role.OPERATOR):
-        entries += [(_("People"), "identity:people"), (_("Compute"), "compute:health")]
-    elif access.somewhere(Role.AUDITOR):
-        entries += [(_("Log"), "identity:log"), (_("Ledger"), "grants:ledger")]
-    elif access.organizations:
+    work = [
+        (Role.OFFICER, _("Manage calls"), "calls:managed"),
+        (Role.OFFICER, _("Grants"), "grants:list"),
+        (Role.REVIEWER, _("Reviews"), "calls:reviews"),
+        (Role.OPERATOR, _("People"), "identity:people"),
+        (Role.OPERATOR, _("Compute"), "compute:health"),
+        (Role.STEWARD, _("Compute"), "compute:partitions"),
+        (Role.AUDITOR, _("Log"), "identity:log"),
+        (Role.AUDITOR, _("Ledger"), "grants:ledger"),
+    ]
+    entries += [(label, page) for role, label, page in work if access.somewhere(role)]
+    # The agency's own people belong to an organization too, but it isn't a tenant of itself.
+    if access.organizations and not (access.somewhere(Role.OFFICER) or access.somewhere(Role.OPERATOR)):
         entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]
-    elif access.somewhere(Role.REVIEWER):
-        entries.append((_("Reviews"), "calls:reviews"))
-    elif access.somewhere(Role.STEWARD):
-        entries.append((_("Compute"), "compute:partitions"))
     return [*entries, (_("Board"), "insight:board")]
 
 

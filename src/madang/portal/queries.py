@@ -107,6 +107,8 @@ def my(person: Person) -> My:
         made.applications = calls.applications_of(person)[:FEW]
         made.grants = grants.grants_of(person, limit=FEW)
         made.jobs = jobs.jobs_of(person, limit=FEW).items
+        # Whoever works for the agency belongs to it, and holds nothing: their page is their work.
+        made.tenant = bool(made.applications or made.grants or not made.roles)
     if access.somewhere(Role.OFFICER):
         made.officer = True
         made.queue = [_waiting(item) for item in calls.officer_queue(person)]

@@ -179,7 +179,7 @@ def processes(address: Address, workers: int = 2) -> list[Child]:
     ]  # fmt: skip
 
 
-def wait_for(address: Address, site: Site, seconds: float = 60) -> None:
+def wait_for(address: Address, site: Site, seconds: float = 180) -> None:
     """Until the first page answers. Raises CantStart when it doesn't."""
     # By the name under which the site is known: it answers to no other.
     name = urlsplit(site.environment["MADANG_URL"]).netloc

@@ -58,6 +58,19 @@ def test_a_number_is_the_sum_of_the_rows_behind_it() -> None:
     assert counted(Measure.GPU_HOURS_GRANTED).amount == sum(granted) == story.compute.amount
 
 
+def test_money_counts_as_far_as_the_support_brought_it_about() -> None:
+    story = grants.granted()
+    verified(story, kind="revenue", amount=1_000_001, share_percent=50)
+    verified(story, kind="revenue", amount=300, share_percent=100)
+    assert counted(Measure.REVENUE).amount == sum(row.attributed for row in rows(Measure.REVENUE, Days())) == 500_300
+
+
+def test_the_board_of_a_day_knows_nothing_of_the_days_after_it() -> None:
+    _story, _indicator = board_with_hires()
+    (line,) = queries.board(identity.executive(), localdate() - timedelta(days=1)).lines
+    assert (line.value.amount, line.percent) == (0, 0)
+
+
 def test_a_company_with_two_grants_counts_once_as_a_company_and_twice_as_projects() -> None:
     story = grants.granted()
     grants.granted(story.organization)
