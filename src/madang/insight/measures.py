@@ -84,8 +84,8 @@ def _attributed(only: Q | None) -> Aggregate:
 
 def _outcome(kind: OutcomeKind, unit: str, adds: str = "amount") -> Counted:
     return Counted(
-        Outcome, _attributed if adds == "attributed" else _sum("amount"), "occurred_on", unit, Q(kind=kind, state=OutcomeState.VERIFIED), instants=False,
-        row=adds, whose="organization", private=True,
+        Outcome, _attributed if adds == "attributed" else _sum("amount"), "occurred_on", unit,
+        Q(kind=kind, state=OutcomeState.VERIFIED), instants=False, row=adds, whose="organization", private=True,
     )  # fmt: skip
 
 

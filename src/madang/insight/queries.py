@@ -126,7 +126,7 @@ def board(person: Any, on: date) -> Board:
 
 
 def period(target: Target | None, on: date) -> Days:
-    """The days that are counted: from the first one of the target's period, and never beyond the day that was asked for."""
+    """The days that are counted: from the first one of the target's period to the day that was asked for."""
     return Days(target.starts_on if target else None, on)
 
 
