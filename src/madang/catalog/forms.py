@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.validators import validate_slug
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from madang.catalog.models import UNIT, Kind, Place, Resource, Sector
@@ -111,7 +111,7 @@ class RateForm(Form):
     def __init__(self, *args: Any, resource: Resource, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.unit = resource.unit
-        self.fields["per"].label = _now("For how many %(unit)s") % {"unit": amounts.unit_name(self.unit)}
+        self.fields["per"].label = gettext("For how many %(unit)s") % {"unit": amounts.unit_name(self.unit)}
 
     def facts(self) -> dict[str, Any]:
         facts = dict(self.cleaned_data)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from madang.identity import business_number as numbers
@@ -117,7 +118,7 @@ class TokenForm(Form):
         min_value=1,
         max_value=MOST_DAYS,
         initial=90,
-        help_text=_("At most %(most)s days.") % {"most": MOST_DAYS},
+        help_text=format_lazy(_("At most {most} days."), most=MOST_DAYS),
     )
 
 
