@@ -545,7 +545,7 @@ def test_5_the_company_accepts_the_agreement_and_its_allocations_open(site: Site
         lead.go("/my/")
         lead.look("my page with an agreement")
         lead.follow(said("Read the agreement"), within="#content")
-        lead.look("agreement", picture="agreement", part="#content table")
+        lead.look("agreement", picture="agreement", part=".table-block")
         total = grant.allocations.aggregate(listed=Sum("list_krw"), reduction=Sum("reduction_krw"))
         assert total["listed"] == 2 * total["reduction"] > 0
         foot = lead.page.locator("#content table tfoot td").all_inner_texts()
@@ -632,7 +632,7 @@ def watch(member: Desk, job: Job) -> None:
     with member.page.expect_download() as coming:
         member.page.get_by_role("link", name="metrics.json").click()
     assert '"accuracy"' in Path(coming.value.path()).read_text()
-    member.look("job", picture="job")
+    member.look("job", picture="job", part="#job-facts")
 
 
 def settled(member: Desk, job: Job, allocation: Allocation) -> None:

@@ -47,7 +47,7 @@ class Looks:
             self._expect(name, shown == language, f"speaks {shown}, not {language}")
             for width, height in (WIDE, PHONE):
                 tab.set_viewport_size({"width": width, "height": height})
-                self._judge(tab, f"{name}.{language}.{width}")
+                self._judge(tab, f"{name}.{language}.{width}", axe=language == "ko" or width == WIDE[0])
                 if picture:
                     self._keep(tab, f"{picture}.{language}.{width}", part)
         tab.close()
@@ -59,10 +59,11 @@ class Looks:
             self.seen.append(name)
             self._judge(page, name)
 
-    def _judge(self, page: Any, where: str) -> None:
+    def _judge(self, page: Any, where: str, *, axe: bool = True) -> None:
+        """The width always; axe takes long, and what it finds on a phone doesn't depend on the language."""
         over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         self._expect(where, over <= 0, f"{over} px too wide")
-        for found in Axe().run(page).response["violations"]:
+        for found in Axe().run(page).response["violations"] if axe else []:
             nodes = [node["target"] for node in found["nodes"]][:3]
             self.faults.append(f"{where}: axe {found['id']} ({found['help']}) at {nodes}")
 
