@@ -14,7 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from madang.calls.answers import said
-from madang.calls.models import Answer, Application, ApplicationState, Call, EligibilityRule, RuleKind
+from madang.calls.models import Answer, Application, Call, EligibilityRule, RuleKind
 from madang.calls.when import SEOUL
 from madang.identity.models import Organization, OrganizationKind, Region
 
@@ -31,24 +31,12 @@ class Facts:
     others: tuple[str, ...]
 
 
-def selected_elsewhere(application: Application) -> list[str]:
-    """The receipt numbers with which the same program selected the organization for days that aren't over."""
-    call = application.call
-    rows = Application.objects.filter(
-        organization=application.organization_id,
-        call__program=call.program_id,
-        state=ApplicationState.SELECTED,
-        call__use__endswith__gt=call.use.lower,
-    ).select_related("call")
-    return [row.receipt_number for row in rows.exclude(pk=application.pk).order_by("id")]
-
-
-_running: list[Callable[[Application], list[str]]] = [selected_elsewhere]
+_running: list[Callable[[Application], list[str]]] = [lambda application: []]
 
 
 def ask_about_grants(of: Callable[[Application], list[str]]) -> None:
     """Whoever knows grants tells which of them run: `of(application)` gives the numbers of the applicant's other ones
-    in the same program. Until then a selection counts as a grant, also when the agreement was declined."""
+    in the same program."""
     _running[0] = of
 
 

@@ -115,20 +115,6 @@ def test_answers_are_never_rewritten(made):
         cursor.execute("UPDATE calls_eligibilityanswer SET answer = 'pass'")
 
 
-def test_an_organization_that_the_program_selected_already_has_a_grant_of_it(made):
-    other = make.published(program=made.call.program)
-    organization = identity.organization()
-    first = make.applied(other.call, organization)
-    make.selected(other, first)
-    assert answers(make.applied(made.call, organization))["no_double_funding"] == "pass"
-    actions.announce(other.officer, call=other.call)
-    third = make.draft(program=made.call.program)
-    (rule,) = actions.set_rules(third.officer, call=third.call, rules=RULES[4:])
-    actions.publish(third.officer, call=third.call)
-    row = make.applied(third.call, organization).eligibility.get(rule=rule)
-    assert (row.answer, row.detail) == ("fail", {"others": [first.receipt_number]})
-
-
 def test_nothing_is_screened_while_the_applicant_may_still_change_it(made):
     application = make.applied(made.call)
     for verb in (

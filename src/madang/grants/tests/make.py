@@ -67,6 +67,7 @@ def call(
     program: Program | None = None,
     lent: list[Resource] | None = None,
     percent: int | None = 50,
+    rules: list[str] | None = None,
     **facts: Any,
 ) -> Call:
     """A published call, open since yesterday: compute and storage, half the price for applicants from Gwangju."""
@@ -111,6 +112,9 @@ def call(
                 }
             ],
         )
+    if rules:
+        wanted = [{"kind": kind, "value": [], "citation_ko": "공고 제3조"} for kind in rules]
+        calls.set_rules(officer, call=made, rules=wanted)
     calls.set_criteria(
         officer,
         call=made,

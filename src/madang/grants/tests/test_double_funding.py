@@ -18,6 +18,14 @@ def test_a_running_grant_of_the_program_counts_and_a_declined_offer_does_not() -
     assert queries.others_running(second) == []
 
 
+def test_the_rule_of_a_call_names_the_grant_that_runs() -> None:
+    first = make.granted()
+    call = make.call(program=first.call.program, rules=["no_double_funding"])
+    application = make.applied(call, first.organization)
+    (answer,) = application.eligibility.all()
+    assert (answer.answer, answer.detail) == ("fail", {"others": [first.grant.number]})
+
+
 def test_grants_of_others_and_of_other_programs_do_not_count() -> None:
     first = make.granted()
     other_program = make.applied(make.call(), first.organization)
