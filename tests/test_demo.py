@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from madang.engines.local import Sandbox
 from madang.server.tests.site import TestSite, madang, site
 
 pytest.importorskip("sklearn", reason="the extra demo is not installed")
@@ -31,19 +33,30 @@ def place() -> Iterator[TestSite]:
         yield made
 
 
-def play(place: TestSite, summary: Path) -> tuple[Any, str, str]:
+def without_bubblewrap(folder: Path) -> str:
+    """A PATH on which everything is but the sandbox."""
+    folder.mkdir()
+    for place in os.environ["PATH"].split(":"):
+        for program in Path(place).glob("*"):
+            if program.name != "bwrap" and not (folder / program.name).is_symlink():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+def play(place: TestSite, summary: Path, path: str) -> tuple[Any, str, str]:
     played = madang(
         "demo", "--headless", "--json", str(summary), "--home", str(place.root), "--port", str(place.port),
-        seconds=900, COLUMNS="80",
+        seconds=900, COLUMNS="80", PATH=path,
     )  # fmt: skip
     assert played.returncode == 0, played.stdout + played.stderr
     return json.loads(summary.read_text()), played.stdout, played.stderr
 
 
-@pytest.mark.parametrize("time", ["the first time", "on the same data again"])
+@pytest.mark.parametrize("time", ["the first time", "on the same data, without a sandbox"])
 def test_the_story_is_played_to_its_end_with_every_result_checked(place, tmp_path, time):
-    told, printed, progress = play(place, tmp_path / "summary.json")
     again = time != "the first time"
+    path = without_bubblewrap(tmp_path / "bin") if again else os.environ["PATH"]
+    told, printed, progress = play(place, tmp_path / "summary.json", path)
     assert told["ok"] is True
     assert [step["step"] for step in told["steps"]] == STEPS
     assert [step["ok"] for step in told["steps"]] == [True] * len(STEPS)
@@ -52,6 +65,10 @@ def test_the_story_is_played_to_its_end_with_every_result_checked(place, tmp_pat
     accuracy = float(told["steps"][5]["what"].split()[1].rstrip(";"))
     assert accuracy > 0.95
     assert {"operator", "officer", "reviewer-1", "executive", "tenant lead"} <= {row["role"] for row in told["people"]}
+
+    walls = not again and not Sandbox().probe
+    assert ("any other script is refused" in told["steps"][5]["what"]) is not walls
+    assert ("Warning: bubblewrap" in progress) is not walls
 
     # What a person sees: each step and its link on lines of their own, at any width, and the base URL once.
     lines = [line.strip() for line in printed.splitlines()]

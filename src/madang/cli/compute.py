@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -52,6 +53,12 @@ def seconds(written: str) -> int:
 
 def hours(gpu_seconds: int) -> str:
     return f"{gpu_seconds / 3600:,.2f}"
+
+
+def here(instant: str) -> str:
+    """An instant of the API in the time of this machine, which is said: "2026-11-24 03:12 +09:00"."""
+    found = datetime.fromisoformat(instant).astimezone()
+    return f"{found:%Y-%m-%d %H:%M} {found.isoformat()[-6:]}"
 
 
 def _job(client: Client, asked: str) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def jobs(
                 job["outcome"] or job["state"],
                 f"{job['gpus']} {job['gpu_type']}",
                 hours(job["used"] if job["outcome"] else job["held"]),
-                job["submitted_at"][:16].replace("T", " "),
+                here(job["submitted_at"]),
             ]
             for job in found["items"]
         ),
@@ -176,7 +183,7 @@ def job(uuid: JobId, json: Json = False) -> None:
     if json:
         as_json(found)
     else:
-        table(["", ""], [[key, value] for key, value in found.items() if value not in ("", None)])
+        table(["", ""], [[key, here(value) if key.endswith("_at") else value] for key, value in found.items() if value not in ("", None)])
 
 
 @answers
@@ -222,7 +229,8 @@ def _follow(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, An
 
 def _leave(job: dict[str, Any], *, waited: bool) -> None:
     if waited and job["outcome"] and job["outcome"] != "completed":
-        fail(f"the job ended: {job['outcome']}. {job['why']}", JOB_FAILED)
+        code = f", exit code {job['exit_code']}" if job["exit_code"] else ""
+        fail(f"the job ended: {job['outcome']}{code}. {job['why']}".rstrip(), JOB_FAILED)
 
 
 @answers
@@ -301,7 +309,7 @@ def balance(json: Json = False) -> None:
                 o["grant"],
                 o["name"] + (" (declared)" if o["declared"] else ""),
                 *(hours(o[name]) for name in ("granted", "used", "held", "left")),
-                o["until"][:10],
+                here(o["until"]),
             ]
             for o in offers
         ),

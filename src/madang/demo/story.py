@@ -269,8 +269,10 @@ class Story:
         self._check(after["left"] == before["left"] - job["used"], f"left {after['left']} of {before['left']}")
         files = json.loads(self._command("files", self.job, "--json"))
         self._check(bool(files), "the job wrote no files")
-        walls = "" if self._sandboxed(job["partition"]) else "; no sandbox here, so without walls"
-        said = f"{accuracy[-1].strip()}; 600 GPU-seconds held, {job['used']} used{walls}"
+        said = f"{accuracy[-1].strip()}; 600 GPU-seconds held, {job['used']} used"
+        if not self._sandboxed(job["partition"]):
+            self._only_the_shipped_job(job["allocation"])
+            said += "; without a sandbox, so any other script is refused"
         return said, f"/compute/jobs/{self.job}/"
 
     def report(self) -> tuple[str, str]:
@@ -357,6 +359,12 @@ class Story:
     def _sandboxed(self, partition: str) -> bool:
         items = self.as_("tenant member").get("/compute/partitions")["items"]
         return any(item["sandbox"] for item in items if item["partition"] == partition)
+
+    def _only_the_shipped_job(self, allocation: int) -> None:
+        """Where nothing stands around a job, nobody's own script is run."""
+        own = {"allocation": allocation, "name": "own", "script": "#!/bin/sh\nid\n", "limit_s": 60}
+        refused = self._refused(lambda: self.as_("tenant member").post("/compute/jobs", own))
+        self._check((refused.status, refused.where) == (422, ["script"]), f"a script was answered: {refused.title}")
 
     def _command(self, *words: str, each: Callable[[str], None] = lambda line: None) -> str:
         """The command `madang`, as the member types it; `each` is told every line that it prints, as it prints it."""

@@ -378,11 +378,13 @@ class Dispatcher:
         if sandboxed and self.sandbox.scope:
             scope = [*self.sandbox.scope, "-p", f"MemoryMax={spec['memory_mb']}M", "-p", "MemorySwapMax=0"]
             scope += ["-p", f"TasksMax={self.caps.processes + 8}", "--"]
-        options = self.sandbox.options(here, self.runs / "etc", environment, spec["memory_mb"], minors)
+        options: list[str] = []
+        if sandboxed:
+            options = self.sandbox.options(here, self.runs / "etc", environment, spec["memory_mb"], minors)
         return {
             "command": [SCRIPT if sandboxed else str(here / "script"), *spec["argv"]],
             "sandboxed": sandboxed,
-            "options": options if sandboxed else [],
+            "options": options,
             "scope": scope,
             "environment": environment,
             "limit_s": row["limit_s"],
