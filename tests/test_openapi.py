@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from ninja import Schema
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -87,3 +89,16 @@ PUBLIC = {
     "/catalog/resources/{code}/rates",
     "/programs/{code}",
 }
+
+
+def test_every_name_in_the_description_is_of_one_shape() -> None:
+    """Two rooms that call different things by one name would describe one of them wrongly."""
+    shapes: dict[str, set[str]] = {}
+    waiting = list(Schema.__subclasses__())
+    while waiting:
+        shape = waiting.pop()
+        waiting += shape.__subclasses__()
+        if shape.__module__.startswith("madang."):
+            shapes.setdefault(shape.__name__, set()).add(json.dumps(shape.model_json_schema(), sort_keys=True))
+    assert len(shapes) > 50
+    assert [name for name, different in shapes.items() if len(different) > 1] == []

@@ -49,6 +49,25 @@ class AllocationOut(Schema):
     opened_at: datetime | None
 
 
+class LentOut(Schema):
+    """An allocation as the steward of its resource sees it: no price, no agreement, no person."""
+
+    id: int
+    grant: str
+    organization_ko: str
+    organization_en: str
+    resource: str
+    unit: str
+    amount: int
+    meter: MeterOut
+    state: AllocationState
+
+
+class LentPage(Schema):
+    items: list[LentOut]
+    next: int | None
+
+
 class GrantOut(Schema):
     number: str
     title: str
@@ -133,7 +152,7 @@ class Acceptance(Schema):
     signed_as: Annotated[Line, Field(min_length=1, max_length=160)]
 
 
-class Reason(Schema):
+class GrantReason(Schema):
     reason: Annotated[Text, Field(min_length=1, max_length=600)]
 
 
@@ -162,6 +181,21 @@ def allocation_out(row: Allocation, grant: Grant) -> AllocationOut:
         discount_en=row.discount_en,
         state=AllocationState(row.state),
         opened_at=row.opened_at,
+    )
+
+
+def lent_out(row: Allocation) -> LentOut:
+    meter, organization = row.meter, row.grant.organization
+    return LentOut(
+        id=row.pk,
+        grant=row.grant.number,
+        organization_ko=organization.name_ko,
+        organization_en=organization.name_en,
+        resource=row.resource.code,
+        unit=row.resource.unit,
+        amount=row.amount,
+        meter=MeterOut(granted=meter.granted, held=meter.held, used=meter.used, left=meter.left, overrun=meter.overrun),
+        state=AllocationState(row.state),
     )
 
 
@@ -245,6 +279,16 @@ def allocations(request: HttpRequest) -> list[AllocationOut]:
     return [allocation_out(row, row.grant) for row in queries.allocations_for_jobs(request.user)]
 
 
+@router.get("/allocations/lent", response={200: LentPage} | PROBLEMS, summary="What is lent of a steward's resources")
+def lent(
+    request: HttpRequest,
+    after: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> LentPage:
+    page = queries.allocations_lent(request.user, after=after, limit=limit)
+    return LentPage(items=[lent_out(row) for row in page.rows], next=page.after)
+
+
 @router.get(
     "/allocations/{id}/entries", response={200: StatementOut} | PROBLEMS, summary="The ledger's entries, newest first"
 )
@@ -276,15 +320,15 @@ def entries(
 
 
 @router.post("/allocations/{id}/pause", response={200: AllocationOut} | PROBLEMS, summary="Pause an allocation")
-def pause(request: HttpRequest, id: Id, body: Reason) -> AllocationOut:
-    row = queries.allocation_for(request.user, id)
+def pause(request: HttpRequest, id: Id, body: GrantReason) -> AllocationOut:
+    row = queries.allocation_to_keep(request.user, id)
     actions.pause_allocation(request.user, allocation=row, reason=body.reason)  # type: ignore[arg-type]
     return allocation_out(row, row.grant)
 
 
 @router.post("/allocations/{id}/resume", response={200: AllocationOut} | PROBLEMS, summary="Resume an allocation")
-def resume(request: HttpRequest, id: Id, body: Reason) -> AllocationOut:
-    row = queries.allocation_for(request.user, id)
+def resume(request: HttpRequest, id: Id, body: GrantReason) -> AllocationOut:
+    row = queries.allocation_to_keep(request.user, id)
     actions.resume_allocation(request.user, allocation=row, reason=body.reason)  # type: ignore[arg-type]
     return allocation_out(row, row.grant)
 
@@ -337,12 +381,12 @@ def accept(request: HttpRequest, number: Slug, body: Acceptance) -> GrantOut:
 
 
 @router.post("/{number}/decline", response={200: GrantOut} | PROBLEMS, summary="Decline the agreement")
-def decline(request: HttpRequest, number: Slug, body: Reason) -> GrantOut:
+def decline(request: HttpRequest, number: Slug, body: GrantReason) -> GrantOut:
     actions.decline(request.user, grant=queries.grant_for(request.user, number), reason=body.reason)  # type: ignore[arg-type]
     return _again(request, number)
 
 
 @router.post("/{number}/close", response={200: GrantOut} | PROBLEMS, summary="Close a grant; what is left is reclaimed")
-def close(request: HttpRequest, number: Slug, body: Reason) -> GrantOut:
+def close(request: HttpRequest, number: Slug, body: GrantReason) -> GrantOut:
     actions.close(request.user, grant=queries.grant_for(request.user, number), reason=body.reason)  # type: ignore[arg-type]
     return _again(request, number)

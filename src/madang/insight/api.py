@@ -31,7 +31,7 @@ class LineOut(Schema):
     organizations: int
 
 
-class FigureOut(Schema):
+class ReferenceOut(Schema):
     """A figure that somebody published. It isn't measured here, and never added to what is."""
 
     key: str
@@ -49,7 +49,7 @@ class BoardOut(Schema):
     on: date
     public: bool
     lines: list[LineOut]
-    references: list[FigureOut]
+    references: list[ReferenceOut]
 
 
 class RowOut(Schema):
@@ -94,7 +94,7 @@ def board(request: HttpRequest, on: date | None = None) -> BoardOut:
         public=found.public,
         lines=[_line(line) for line in found.lines],
         references=[
-            FigureOut(
+            ReferenceOut(
                 key=f.key,
                 label_ko=f.label_ko,
                 label_en=f.label_en,

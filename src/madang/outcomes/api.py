@@ -13,7 +13,7 @@ from ninja.files import UploadedFile
 from madang.grants.queries import grant_for
 from madang.outcomes import actions, queries
 from madang.outcomes.models import Level, Outcome, OutcomeKind, OutcomeState
-from madang.web.api import PROBLEMS, Id, Line, Slug, Text
+from madang.web.api import PROBLEMS, Id, Line, Slug, Text, bytes_of
 
 router = Router()
 
@@ -79,7 +79,7 @@ class Judgement(Schema):
     reason: Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
-class Reason(Schema):
+class OutcomeReason(Schema):
     reason: Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
@@ -181,7 +181,7 @@ def verify(request: HttpRequest, id: Id, body: Judgement) -> OutcomeWhole:
 
 
 @router.post("/{id}/return", response={200: OutcomeWhole} | PROBLEMS, summary="Give it back to the organization")
-def give_back(request: HttpRequest, id: Id, body: Reason) -> OutcomeWhole:
+def give_back(request: HttpRequest, id: Id, body: OutcomeReason) -> OutcomeWhole:
     row = queries.outcome_for(request.user, id)
     actions.return_(request.user, outcome=row, reason=body.reason)  # type: ignore[arg-type]
     return _whole(request, id)
@@ -191,14 +191,7 @@ def give_back(request: HttpRequest, id: Id, body: Reason) -> OutcomeWhole:
     "/{id}/evidence/{evidence}",
     response=PROBLEMS,
     summary="Download a file; reading it from outside the organization is recorded",
-    openapi_extra={
-        "responses": {
-            200: {
-                "description": "The file",
-                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-            }
-        }
-    },
+    openapi_extra=bytes_of("application/octet-stream"),
 )
 def evidence(request: HttpRequest, id: Id, evidence: Id) -> HttpResponseBase:
     row = queries.evidence_for(request.user, id, evidence)

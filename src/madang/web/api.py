@@ -49,3 +49,9 @@ Text = Annotated[str, Field(max_length=20_000), AfterValidator(_text)]
 Slug = Annotated[str, Field(max_length=60, pattern=r"^[-a-zA-Z0-9_]+$")]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Amount = Annotated[int, Field(ge=0, le=BIG)]
+
+
+def bytes_of(kind: str) -> dict[str, Any]:
+    """For `openapi_extra` of an operation that answers with a file: what a 200 holds."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+    return {"responses": {200: {"description": "The file", "content": content}}}

@@ -27,7 +27,12 @@ class PlainAnswers:
             most = settings.UPLOAD_LIMIT_BYTES // 1024**2
             too_large = _("This is too large: a file has at most %(most)s MB. Nothing was saved.") % {"most": most}
             return self.page(request, Refused(too_large), status=413)
-        return self.get_response(request)
+        response = self.get_response(request)
+        page = response.headers.get("Content-Type", "").startswith("text/html")
+        if response.status_code == 404 and page and request.path.startswith("/api/"):
+            # An address that the API doesn't have: whoever asked is a program.
+            return self.page(request, Refused(_("There is nothing here, or it isn't yours to see.")), status=404)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, Refused):
