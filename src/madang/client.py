@@ -3,8 +3,8 @@
     from madang.client import Client
 
     with Client("https://madang.example", token="mdg_…") as madang:
-        for call in madang.get("/calls/"):
-            print(call["title_ko"])
+        for found in madang.get("/calls/", stage="open")["items"]:
+            print(found["call"]["title_ko"])
 
 Every answer that isn't what was asked for is raised as a `Problem`, with the message that a person would have seen.
 """

@@ -26,6 +26,11 @@ class PlaceOut(Schema):
     name_en: str
 
 
+class PlacesOut(Schema):
+    items: list[PlaceOut]
+    next: int | None = None
+
+
 class RateOut(Schema):
     price_krw: int
     per_amount: int
@@ -41,6 +46,11 @@ class RateOut(Schema):
     @staticmethod
     def resolve_ends_before(rate: Rate) -> date | None:
         return rate.days.upper
+
+
+class RatesOut(Schema):
+    items: list[RateOut]
+    next: int | None = None
 
 
 class ResourceOut(Schema):
@@ -77,7 +87,7 @@ class ResourceOut(Schema):
 
 class ResourcesOut(Schema):
     items: list[ResourceOut]
-    after: int | None
+    next: int | None
 
 
 class PlaceIn(Schema):
@@ -121,7 +131,7 @@ class RateIn(Schema):
     basis_en: Line = ""
 
 
-class Reason(Schema):
+class ResourceReason(Schema):
     reason: Annotated[Line, Field(min_length=1)]
 
 
@@ -135,14 +145,14 @@ class Find(Schema):
 
 @router.get("/resources", response={200: ResourcesOut} | PROBLEMS, auth=None)
 def list_resources(request: HttpRequest, find: Query[Find]) -> Any:
-    """What is lent, in the order it was added. `after` of the answer leads to the next page."""
+    """What is lent, in the order it was added. Pass `next` of the answer as `after` to read on."""
     page = queries.resources(
         kind=find.kind or "", sector=find.sector, search=find.search, after=find.after, limit=find.limit
     )
     rates = queries.rates_on([row.pk for row in page.rows], actions.today())
     for row in page.rows:
         row.rate_today = rates.get(row.pk)  # type: ignore[attr-defined]
-    return {"items": page.rows, "after": page.after}
+    return {"items": page.rows, "next": page.after}
 
 
 @router.get("/resources/{code}", response={200: ResourceOut} | PROBLEMS, auth=None)
@@ -150,10 +160,10 @@ def read_resource(request: HttpRequest, code: Code) -> Any:
     return _with_rate(queries.resource(code))
 
 
-@router.get("/resources/{code}/rates", response={200: list[RateOut]} | PROBLEMS, auth=None)
+@router.get("/resources/{code}/rates", response={200: RatesOut} | PROBLEMS, auth=None)
 def list_rates(request: HttpRequest, code: Code) -> Any:
     """All rates, the latest first."""
-    return queries.rate_history(queries.resource(code))
+    return {"items": queries.rate_history(queries.resource(code))}
 
 
 @router.post("/resources", response={201: ResourceOut} | PROBLEMS)
@@ -177,15 +187,17 @@ def set_rate(request: HttpRequest, code: Code, body: RateIn) -> Any:
 
 
 @router.post("/resources/{code}/{verb}", response={200: ResourceOut} | PROBLEMS)
-def move_resource(request: HttpRequest, code: Code, verb: Literal["pause", "resume", "retire"], body: Reason) -> Any:
+def move_resource(
+    request: HttpRequest, code: Code, verb: Literal["pause", "resume", "retire"], body: ResourceReason
+) -> Any:
     """Not lent for now, lent again, or retired for good."""
     verbs = {"pause": actions.pause, "resume": actions.resume, "retire": actions.retire}
     return _with_rate(verbs[verb](me(request), resource=queries.resource(code), reason=body.reason))
 
 
-@router.get("/places", response={200: list[PlaceOut]} | PROBLEMS, auth=None)
+@router.get("/places", response={200: PlacesOut} | PROBLEMS, auth=None)
 def list_places(request: HttpRequest) -> Any:
-    return queries.places()
+    return {"items": queries.places()}
 
 
 @router.post("/places", response={201: PlaceOut} | PROBLEMS)

@@ -183,7 +183,8 @@ def job(uuid: JobId, json: Json = False) -> None:
     if json:
         as_json(found)
     else:
-        table(["", ""], [[key, here(value) if key.endswith("_at") else value] for key, value in found.items() if value not in ("", None)])
+        known = {key: value for key, value in found.items() if value not in ("", None)}
+        table(["", ""], ([key, here(value) if key.endswith("_at") else value] for key, value in known.items()))
 
 
 @answers

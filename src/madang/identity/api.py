@@ -16,8 +16,6 @@ from pydantic import AfterValidator
 from madang.identity import actions, queries, tokens
 from madang.identity.access import me
 from madang.identity.models import (
-    ApiToken,
-    Invitation,
     Membership,
     Organization,
     OrganizationKind,
@@ -97,6 +95,11 @@ class MemberOut(Schema):
         return membership.person.email
 
 
+class MembersOut(Schema):
+    items: list[MemberOut]
+    next: int | None = None
+
+
 class RoleOut(Schema):
     id: int
     role: str
@@ -134,6 +137,11 @@ class InvitationOut(Schema):
     expires_at: datetime
 
 
+class InvitationsOut(Schema):
+    items: list[InvitationOut]
+    next: int | None = None
+
+
 class TokenOut(Schema):
     id: int
     name: str
@@ -141,6 +149,11 @@ class TokenOut(Schema):
     made_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+
+
+class TokensOut(Schema):
+    items: list[TokenOut]
+    next: int | None = None
 
 
 class NewTokenOut(Schema):
@@ -171,7 +184,7 @@ class PersonDetailOut(Schema):
 
 class PeopleOut(Schema):
     items: list[PersonOut]
-    after: int | None
+    next: int | None
 
 
 class LogLineOut(Schema):
@@ -188,8 +201,10 @@ class LogLineOut(Schema):
 
 
 class LogOut(Schema):
+    """Newest first; pass `next` as `after` to read on."""
+
     items: list[LogLineOut]
-    before: int | None
+    next: int | None
 
 
 class OrganizationIn(Schema):
@@ -246,7 +261,7 @@ class RoleIn(Schema):
     reason: Why
 
 
-class Reason(Schema):
+class RoleReason(Schema):
     reason: Why
 
 
@@ -259,7 +274,7 @@ class FindPeople(Schema):
 class FindLog(Schema):
     kind: Annotated[Line, Field(max_length=60)] = ""
     who: Line = ""
-    before: After | None = None
+    after: After | None = None
 
 
 @router.get("/me", response={200: MeOut} | PROBLEMS)
@@ -298,14 +313,14 @@ def edit_organization(request: HttpRequest, id: Id, body: OrganizationChange) ->
     return actions.edit_organization(me(request), organization=organization, **body.dict(exclude_unset=True))
 
 
-@router.get("/organizations/{id}/members", response={200: list[MemberOut]} | PROBLEMS)
-def list_members(request: HttpRequest, id: Id) -> list[Membership]:
+@router.get("/organizations/{id}/members", response={200: MembersOut} | PROBLEMS)
+def list_members(request: HttpRequest, id: Id) -> Any:
     """Who belongs to it now. That somebody from outside read it is recorded."""
     organization = queries.organization(me(request), id)
     members = queries.members(organization)
     if me(request).pk not in {membership.person_id for membership in members}:
         read_of(me(request), organization, "contact of the members")
-    return members
+    return {"items": members}
 
 
 @router.post("/organizations/{id}/invitations", response={201: InvitationOut} | PROBLEMS)
@@ -316,10 +331,10 @@ def invite(request: HttpRequest, id: Id, body: InviteIn) -> Any:
     return Status(201, invitation)
 
 
-@router.get("/organizations/{id}/invitations", response={200: list[InvitationOut]} | PROBLEMS)
-def list_invitations(request: HttpRequest, id: Id) -> list[Invitation]:
+@router.get("/organizations/{id}/invitations", response={200: InvitationsOut} | PROBLEMS)
+def list_invitations(request: HttpRequest, id: Id) -> Any:
     """Those that wait for an answer, for a lead."""
-    return queries.invitations_waiting_for_lead(me(request), id)
+    return {"items": queries.invitations_waiting_for_lead(me(request), id)}
 
 
 @router.post("/invitations/accept", response={200: MembershipOut} | PROBLEMS)
@@ -344,9 +359,9 @@ def end_membership(request: HttpRequest, id: Id) -> Any:
     return Status(204, None)
 
 
-@router.get("/tokens", response={200: list[TokenOut]} | PROBLEMS)
-def list_tokens(request: HttpRequest) -> list[ApiToken]:
-    return queries.tokens_of(me(request))
+@router.get("/tokens", response={200: TokensOut} | PROBLEMS)
+def list_tokens(request: HttpRequest) -> Any:
+    return {"items": queries.tokens_of(me(request))}
 
 
 @router.post("/tokens", response={201: NewTokenOut} | PROBLEMS, auth=session)
@@ -364,8 +379,8 @@ def revoke_token(request: HttpRequest, id: Id) -> Any:
 
 @router.get("/people", response={200: PeopleOut} | PROBLEMS)
 def list_people(request: HttpRequest, find: Query[FindPeople]) -> Any:
-    rows, after = queries.people(me(request), search=find.search, role=find.role or "", after=find.after)
-    return {"items": rows, "after": after}
+    rows, following = queries.people(me(request), search=find.search, role=find.role or "", after=find.after)
+    return {"items": rows, "next": following}
 
 
 @router.post("/people", response={201: PersonOut} | PROBLEMS)
@@ -394,11 +409,11 @@ def give_role(request: HttpRequest, id: Id, body: RoleIn) -> Any:
 
 
 @router.post("/roles/{id}/end", response={200: RoleOut} | PROBLEMS)
-def end_role(request: HttpRequest, id: Id, body: Reason) -> Any:
+def end_role(request: HttpRequest, id: Id, body: RoleReason) -> Any:
     return actions.end_role(me(request), grant=queries.role_grant(me(request), id), reason=body.reason)
 
 
 @router.get("/log", response={200: LogOut} | PROBLEMS)
 def read_log(request: HttpRequest, find: Query[FindLog]) -> Any:
-    lines, before = queries.log(me(request), kind=find.kind, who=find.who, before=find.before)
-    return {"items": lines, "before": before}
+    lines, following = queries.log(me(request), kind=find.kind, who=find.who, before=find.after)
+    return {"items": lines, "next": following}

@@ -62,7 +62,7 @@ class OrganizationForm(Form):
     is_youth_startup = forms.BooleanField(
         label=_("Youth start-up"),
         required=False,
-        help_text=_("The representative is 39 or younger. An officer checks it before a discount is given."),
+        help_text=_("The representative is 39 or younger. An officer confirms this when checking eligibility."),
     )
 
     def __init__(self, *args: Any, agency: bool = False, **kwargs: Any) -> None:
@@ -95,7 +95,7 @@ class InviteForm(Form):
         label=_("Role"),
         choices=TenantRole.choices,
         initial=TenantRole.MEMBER,
-        help_text=_("A lead applies, accepts agreements and invites. A member works with what was granted."),
+        help_text=_("Both apply, run jobs and report. A lead also accepts agreements, invites, and changes the facts."),
     )
 
 

@@ -32,7 +32,8 @@ def setup(request: HttpRequest) -> HttpResponse:
     agency = Organization.objects.filter(kind=OrganizationKind.AGENCY).order_by("id").first()
     if agency is None:
         return _agency(request)
-    return render(request, "identity/setup_next.html", {"agency": agency, "steps": _steps(3)})
+    officer = access_of(request.user).somewhere(Role.OFFICER)
+    return render(request, "identity/setup_next.html", {"agency": agency, "officer": officer, "steps": _steps(3)})
 
 
 def _operator(request: HttpRequest) -> HttpResponse:

@@ -118,6 +118,21 @@ class ProgramDetailOut(ProgramOut):
     published: list[PublishedOut]
 
 
+class ProgramsOut(Schema):
+    items: list[ProgramOut]
+    next: int | None = None
+
+
+class SourcesOut(Schema):
+    items: list[SourceOut]
+    next: int | None = None
+
+
+class FiguresOut(Schema):
+    items: list[PublishedOut]
+    next: int | None = None
+
+
 class ProgramIn(Schema):
     code: Code
     name_ko: Name
@@ -189,9 +204,9 @@ class FigureIn(Schema):
     condition: Condition | None = None
 
 
-@router.get("/", response={200: list[ProgramOut]} | PROBLEMS, auth=None)
+@router.get("/", response={200: ProgramsOut} | PROBLEMS, auth=None)
 def list_programs(request: HttpRequest) -> Any:
-    return queries.programs()
+    return {"items": queries.programs()}
 
 
 @router.post("/", response={201: ProgramOut} | PROBLEMS)
@@ -200,9 +215,9 @@ def add_program(request: HttpRequest, body: ProgramIn) -> Any:
     return Status(201, actions.add_program(me(request), parent=parent, **body.dict(exclude={"parent"})))
 
 
-@router.get("/sources", response={200: list[SourceOut]} | PROBLEMS, auth=None)
+@router.get("/sources", response={200: SourcesOut} | PROBLEMS, auth=None)
 def list_sources(request: HttpRequest) -> Any:
-    return queries.sources()
+    return {"items": queries.sources()}
 
 
 @router.post("/sources", response={201: SourceOut} | PROBLEMS)
@@ -210,10 +225,10 @@ def add_source(request: HttpRequest, body: SourceIn) -> Any:
     return Status(201, actions.add_source(me(request), **body.dict()))
 
 
-@router.get("/figures", response={200: list[PublishedOut]} | PROBLEMS, auth=None)
+@router.get("/figures", response={200: FiguresOut} | PROBLEMS, auth=None)
 def list_figures(request: HttpRequest) -> Any:
     """Everything that others published about the site and its programs, grouped by what it is about."""
-    return queries.published(everything=True)
+    return {"items": queries.published(everything=True)}
 
 
 @router.post("/figures", response={201: FigureOut} | PROBLEMS)

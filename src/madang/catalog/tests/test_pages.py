@@ -216,7 +216,7 @@ def test_the_api_does_what_the_pages_do() -> None:
     assert [(r["code"], r["rate"]["price_krw"], r["rate"]["ends_before"]) for r in anybody["items"]] == [
         ("h100", 2000, later)
     ]
-    assert len(Client().get("/api/v1/catalog/resources/h100/rates").json()) == 2
+    assert len(Client().get("/api/v1/catalog/resources/h100/rates").json()["items"]) == 2
     changed = api.patch("/api/v1/catalog/resources/h100", {"name_ko": "새 이름"}, content_type="application/json")
     assert (changed.status_code, changed.json()["name_ko"], changed.json()["name_en"]) == (200, "새 이름", "H100")
     assert post("/resources/h100/pause", {"reason": "점검"})[1]["state"] == "paused"

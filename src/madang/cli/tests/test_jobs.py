@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
@@ -93,6 +96,31 @@ def test_following_a_log_ends_with_how_the_job_ended(world, outcome, code):
     assert ("it reached its time limit" in answer.stderr) is (code == 10)
     quiet = world.type("logs", "-f", str(job.uuid), "--json")
     assert quiet.exit_code == code
+
+
+@database
+def test_how_a_job_failed_is_said_with_its_exit_code_and_without_a_reason_nothing_more(world):
+    job = ended(world.job(), "failed")
+    Job.objects.filter(pk=job.pk).update(exit_code=5)
+    make.wrote(job, b"step 1\n")
+    answer = world.type("logs", "-f", str(job.uuid))
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (10, "madang: the job ended: failed, exit code 5.")
+
+
+@database
+@pytest.mark.parametrize(("zone", "offset"), [("Asia/Seoul", "+09:00"), ("UTC", "+00:00"), ("America/New_York", "-0")])
+def test_times_are_this_machines_and_say_so(world, monkeypatch, zone, offset):
+    made = world.job()
+    Job.objects.filter(pk=made.pk).update(submitted_at=datetime(2026, 11, 23, 18, 12, tzinfo=UTC))
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        said = {words: world.type(*words).stdout for words in (("jobs",), ("job", str(made.uuid)))}
+        shown = datetime(2026, 11, 23, 18, 12, tzinfo=UTC).astimezone(ZoneInfo(zone))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert all(f"{shown:%Y-%m-%d %H:%M} {offset}" in " ".join(text.split()) for text in said.values())
 
 
 @database

@@ -17,7 +17,7 @@ from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
 from madang.jobs.models import Job
-from madang.web.api import BIG, PROBLEMS, Id, Line
+from madang.web.api import BIG, PROBLEMS, Id, Line, bytes_of
 
 router = Router()
 
@@ -71,13 +71,13 @@ class JobOut(Schema):
 
 
 class JobsOut(Schema):
-    """Newest first; `after` continues the list."""
+    """Newest first; pass `next` as `after` to read on."""
 
     items: list[JobOut]
-    after: int | None
+    next: int | None
 
 
-class LogOut(Schema):
+class JobLogOut(Schema):
     """Text from `offset` on, without control sequences. Go on from `next`; `complete` when nothing more will come."""
 
     text: str
@@ -96,6 +96,7 @@ class FileOut(Schema):
 
 class FilesOut(Schema):
     items: list[FileOut]
+    next: int | None = None
 
 
 class BalanceOut(Schema):
@@ -121,6 +122,7 @@ class BalanceOut(Schema):
 
 class BalancesOut(Schema):
     items: list[BalanceOut]
+    next: int | None = None
 
 
 class PartitionOut(Schema):
@@ -142,6 +144,7 @@ class PartitionOut(Schema):
 
 class PartitionsOut(Schema):
     items: list[PartitionOut]
+    next: int | None = None
 
 
 class EstimateOut(Schema):
@@ -267,7 +270,7 @@ def jobs(
         after=after,
         limit=limit,
     )
-    return {"items": [job_out(row) for row in page.items], "after": page.after}
+    return {"items": [job_out(row) for row in page.items], "next": page.after}
 
 
 @router.get("/jobs/{uuid:uuid}", response={200: JobOut} | PROBLEMS, summary="One job")
@@ -280,7 +283,7 @@ def cancel(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     return job_out(job_actions.cancel(me(request), job=job_queries.job_for(request.user, uuid)))
 
 
-@router.get("/jobs/{uuid:uuid}/log", response={200: LogOut} | PROBLEMS, summary="The log from an offset on")
+@router.get("/jobs/{uuid:uuid}/log", response={200: JobLogOut} | PROBLEMS, summary="The log from an offset on")
 def log(request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=BIG)] = 0) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
     part = queries.log_part(row, offset)
@@ -294,7 +297,12 @@ def log(request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=
     }
 
 
-@router.get("/jobs/{uuid:uuid}/log.txt", response=PROBLEMS, summary="All of the log, as bytes")
+@router.get(
+    "/jobs/{uuid:uuid}/log.txt",
+    response=PROBLEMS,
+    summary="All of the log, as bytes",
+    openapi_extra=bytes_of("text/plain"),
+)
 def whole_log(request: HttpRequest, uuid: UUID) -> Any:
     row = job_queries.job_for(request.user, uuid)
     return StreamingHttpResponse(queries.whole_log(row), content_type="text/plain; charset=utf-8")
@@ -306,7 +314,12 @@ def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     return {"items": [{"path": e.path, "size": e.size, "modified_at": e.modified_at} for e in queries.files_of(row)]}
 
 
-@router.get("/jobs/{uuid:uuid}/files/{path:path}", response=PROBLEMS, summary="One file, as bytes")
+@router.get(
+    "/jobs/{uuid:uuid}/files/{path:path}",
+    response=PROBLEMS,
+    summary="One file, as bytes",
+    openapi_extra=bytes_of("application/octet-stream"),
+)
 def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
     row = job_queries.job_for(request.user, uuid)
     opened = queries.open_file(row, path)

@@ -14,7 +14,9 @@ from madang.facilities.compute.models import Partition
 from madang.grants.facility import Action, Card, Finding
 from madang.grants.models import Allocation, AllocationState
 from madang.jobs import actions as jobs
+from madang.jobs.models import LIVE, Job
 from madang.web.amounts import written
+from madang.workflow.errors import Refused
 
 
 class ComputeFacility:
@@ -58,13 +60,20 @@ class ComputeFacility:
         pass
 
     def pause(self, allocation: Allocation, reason: str) -> None:
-        pass  # new jobs are refused, and the poller closes its budget: what waits doesn't start
+        """New jobs are refused from now on; those that live are asked to end, and what they don't use comes back."""
+        jobs.end_all(allocation, reason="the allocation is paused")
 
     def resume(self, allocation: Allocation) -> None:
         pass
 
     def close(self, allocation: Allocation) -> None:
+        """Refused while a job lives: the refusal takes back that it was asked to end, so pausing has to come first."""
         jobs.end_all(allocation, reason="the allocation is closed")
+        if Job.objects.filter(allocation=allocation, state__in=LIVE).exists():
+            raise Refused(
+                _("Jobs still run on “%(resource)s”. Pause the allocation first: its jobs end, then close.")
+                % {"resource": allocation.resource.name}
+            )
 
     def card(self, allocation: Allocation) -> Card:
         if allocation.state != AllocationState.OPEN:

@@ -25,15 +25,19 @@ from madang.jobs.engines import EngineWithFiles, Terms, Wish
 from madang.jobs.models import Job, Watch
 from madang.workflow.errors import Refused
 
+OF_DJANGO = ("context", "cursor_factory", "prepare_threshold", "server_side_binding", "pool", "assume_role")
 SHIPPED = Path(madang.__file__).parent / "demo" / "train.py"
 
 
 def connect() -> AbstractContextManager[psycopg.Connection[Any]]:
     """A connection of its own to the site's database: engines and dispatchers know no Django."""
+    return psycopg.connect(**connection_facts())
+
+
+def connection_facts() -> dict[str, Any]:
+    """What libpq is told about the database, TLS and time limits included, without what only Django needs."""
     known = connection.get_connection_params()
-    return psycopg.connect(
-        **{key: known[key] for key in ("host", "port", "user", "password", "dbname") if known.get(key)}
-    )
+    return {key: value for key, value in known.items() if key not in OF_DJANGO and value not in (None, "")}
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def test_a_company_registers_and_invites() -> None:
     invited = post(client, f"/organizations/{id}/invitations", {"email": "guest@example.kr"})
     assert invited.status_code == 201
     assert set(invited.json()) == {"id", "email", "role", "expires_at"}
-    assert client.get(f"{V1}/organizations/{id}/members").json()[0]["email"] == founder.email
+    assert client.get(f"{V1}/organizations/{id}/members").json()["items"][0]["email"] == founder.email
     assert with_token(guest).get(f"{V1}/organizations/{id}").status_code == 404
 
 
@@ -122,7 +122,7 @@ def test_strangers_find_and_change_nothing_through_the_api() -> None:
             assert answer.status_code in (403, 404), (method, path, answer.content)
             said = answer.content.decode()
             assert [w for w in ("비밀", "waiting@secret.kr", lead.email) if w in said] == []
-        assert client.get(f"{V1}/tokens").json()[0]["name"] == "test"
+        assert client.get(f"{V1}/tokens").json()["items"][0]["name"] == "test"
     assert LogLine.objects.count() == lines
     assert Invitation.objects.get(pk=invitation.pk).withdrawn_at is None
 

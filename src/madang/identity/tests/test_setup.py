@@ -2,10 +2,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from madang.identity.models import Organization, Person, RoleGrant
+from madang.identity import actions
+from madang.identity.models import Organization, Person, Role, RoleGrant
 from madang.identity.tests import make
 
 pytestmark = pytest.mark.django_db
+STEPS = (
+    *("programs:add", "catalog:kinds", "compute:add_cluster", "compute:add_partition", "identity:people"),
+    "calls:new",
+)
 BODY = {"name": "박운영", "email": "boss@example.kr", "password": make.PASSWORD}
 
 
@@ -19,8 +24,16 @@ def test_setting_up_walks_from_an_empty_site_to_what_to_do_next() -> None:
     assert (wrong.status_code, list(wrong.context["form"].errors)) == (422, ["business_number"])
     assert client.post(there, agency | {"business_number": make.business_number()}).status_code == 302
     assert Organization.objects.get().kind == "agency"
-    said = client.get(there).content.decode()
-    assert [link in said for link in ("/people/", "/programs/new/", "/catalog/new/", "/calls/")] == [True] * 4
+    page = client.get(there)
+    links = [reverse(name) for name in STEPS]
+    assert [f'href="{link}"' in page.content.decode() for link in links] == [True] * len(links)
+    # The operator can take every step but the last: calls are an officer's.
+    assert [client.get(link).status_code for link in links] == [200, 200, 200, 200, 200, 403]
+    assert page.context["officer"] is False
+    me = Person.objects.get()
+    actions.give_role(me, person=me, role=Role.OFFICER, reason="겸임")
+    assert client.get(there).context["officer"] is True
+    assert client.get(links[-1]).status_code == 200
 
 
 def test_once_somebody_is_there_nobody_else_sets_up() -> None:

@@ -252,7 +252,7 @@ def test_the_api_does_what_the_pages_do() -> None:
     )
     assert read["published"][0]["figures"][0]["source"]["publisher"] == "신문"
     assert Client().get("/api/v1/programs/none").status_code == 404
-    assert len(Client().get("/api/v1/programs/").json()) == 2
+    assert len(Client().get("/api/v1/programs/").json()["items"]) == 2
     wrongs = [
         {"code": "a b"},
         {"name_ko": "a\x00"},

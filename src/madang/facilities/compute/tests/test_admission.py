@@ -54,6 +54,21 @@ def test_a_resource_has_one_partition_and_a_cluster_each_name_once():
     assert list(refused(make.cluster, code=row.cluster.code)) == ["code"]
 
 
+def test_a_connection_of_its_own_is_told_what_the_address_of_the_database_says(monkeypatch):
+    options = {"sslmode": "prefer", "connect_timeout": "7", "application_name": "madang", "pool": {"max_size": 8}}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", connection.settings_dict["OPTIONS"] | options)
+    facts = host.connection_facts()
+    assert {name: facts.get(name) for name in options} == {**options, "pool": None}
+    assert not {"context", "cursor_factory", "prepare_threshold"} & set(facts)
+    with host.connect() as own:
+        told = own.info.get_parameters()
+        assert (own.info.dbname, own.info.user) == (connection.connection.info.dbname, connection.connection.info.user)
+    assert {name: told.get(name) for name in ("connect_timeout", "application_name")} == {
+        "connect_timeout": "7",
+        "application_name": "madang",
+    }
+
+
 @pytest.mark.parametrize("code", ["", "-x", "a b", "x" * 65, "가"])
 def test_the_code_of_a_cluster_is_a_word_of_the_engine(code):
     assert list(refused(make.cluster, code=code)) == ["code"]

@@ -125,9 +125,9 @@ def test_the_list_goes_on_where_it_stopped():
     made = [str(make.job(row).uuid) for _ in range(5)]
     client = program(jobs.holder(row))
     first = client.get(f"{BASE}/jobs", {"limit": 3}).json()
-    second = client.get(f"{BASE}/jobs", {"limit": 3, "after": first["after"]}).json()
+    second = client.get(f"{BASE}/jobs", {"limit": 3, "after": first["next"]}).json()
     assert [job["uuid"] for job in first["items"] + second["items"]] == made[::-1]
-    assert second["after"] is None
+    assert second["next"] is None
 
 
 def test_partitions_need_no_login():
