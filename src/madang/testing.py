@@ -7,9 +7,14 @@ conftest, because Django's settings are read before the first conftest is.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from madang.server.postgres import Postgres
 
@@ -25,6 +30,30 @@ if "DATABASE_OWNER_URL" not in os.environ and "PYTEST_XDIST_WORKER" not in os.en
     app, owner = server.start(60, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
     os.environ["DATABASE_URL"], os.environ["DATABASE_OWNER_URL"] = app, owner
     _private.append(server)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Modules of one `xdist_group` run one after another on one worker.
+
+    pytest-xdist 3.8 writes the group into the id of a test, which pytest 9.2 no longer lets it: the mark would be lost
+    without a word. So the module is asked.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
+
+    class ByModule(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(config.rootpath / nodeid.partition("::")[0]) or str(super()._split_scope(nodeid))
+
+    return ByModule(config, log)
+
+
+@cache
+def _group(module: Path) -> str:
+    found = re.search(r"^pytestmark = .*xdist_group\(\"([^\"]+)\"\)", module.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def pytest_unconfigure() -> None:

@@ -185,16 +185,21 @@ def wait_for(address: Address, site: Site, seconds: float = 180) -> None:
     name = urlsplit(site.environment["MADANG_URL"]).netloc
     question = Request(f"{address.near}/healthz", headers={"Host": name})  # noqa: S310 - our own address
 
+    # Asked once a look: another worker of the server may not be as far as the one that answered.
     def answered() -> bool:
         try:
-            with urlopen(question, timeout=2) as answer:  # noqa: S310
+            with urlopen(question, timeout=5) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
 
-    end = time.monotonic() + seconds
-    site.watch(lambda: answered() or time.monotonic() > end)
-    if not site.stopping and not answered():
+    end, there = time.monotonic() + seconds, False
+    while not (there or site.stopping or time.monotonic() > end):
+        site.watch_once()
+        there = answered()
+        if not there:
+            time.sleep(0.3)
+    if not there and not site.stopping:
         where = f" See {site.log / 'web.log'}." if site.log else ""
         raise CantStart(f"The web server did not answer at {address.near} within {seconds:.0f} s.{where}")
 
