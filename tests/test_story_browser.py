@@ -451,7 +451,7 @@ def screen(officer: Desk) -> None:
     with officer.page.expect_navigation():
         rule.get_by_role("button", name=said("Keep this answer")).click()
     officer.reads("사업자등록증으로 2023년 5월 설립을 확인했습니다.")
-    officer.confirm(said("Find eligible"), reason="")
+    officer.confirm(said("Find eligible"), discounts_confirmed="yes", reason="")
     officer.reads(said("The application is found eligible."))
     officer.look("screened")
 

@@ -195,6 +195,28 @@ class ReasonForm(Form):
         self.fields["reason"].widget.attrs["rows"] = 3
 
 
+class EligibleForm(ReasonForm):
+    """Finding eligible. Where discounts fit what is declared, the officer has to say whether those facts were checked.
+
+    `discounts` are (name with percent, declared fact) pairs.
+    """
+
+    def __init__(self, *args: Any, discounts: Collection[tuple[str, str]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **{"label": _("Note (kept in the log)"), "required": False, **kwargs})
+        if discounts:
+            self.fields["discounts_confirmed"] = forms.TypedChoiceField(
+                label=_("Are the facts confirmed that the discount rests on?"),
+                help_text="; ".join(f"{name}: {fact}" for name, fact in discounts),
+                choices=[
+                    ("yes", _("Yes, by the documents: the discount is given")),
+                    ("no", _("No: eligible without a reduction")),
+                ],
+                coerce=lambda value: value == "yes",
+                widget=forms.RadioSelect,
+            )
+            self.order_fields(["discounts_confirmed", "reason"])
+
+
 class AnswerForm(Form):
     """A person's answer to an eligibility rule, in place of the machine's."""
 
@@ -268,7 +290,9 @@ class ScoreForm(DraftForm):
         self.fields["comment"].initial = view.comment
         for criterion, points in view.criteria:
             least = (
-                " " + _("Below %(least)s points the application fails.") % {"least": criterion.least}
+                " "
+                + _("Where the mean of all reviews is below %(least)s points here, the application fails.")
+                % {"least": criterion.least}
                 if criterion.least
                 else ""
             )

@@ -295,6 +295,8 @@ class Application(models.Model):
     in `lines` are what was submitted last. `asked` is {call line id: {amount, essential, purpose}}. `receipt` is the
     number of the latest submission in its call; `saves` counts the saves of the draft, so that a page that is out of
     date can't overwrite what was saved since. `supplement` is {codes, reason, until} while one is asked for.
+    `confirmed_discounts` are the ids of the discounts whose facts an officer confirmed when finding it eligible; none
+    else reduces its price, whatever the organization says of itself later. None: it was never asked.
     """
 
     call = models.ForeignKey(Call, models.PROTECT, related_name="applications")
@@ -305,6 +307,7 @@ class Application(models.Model):
     answers = models.JSONField(default=dict)
     asked = models.JSONField(default=dict)
     supplement = models.JSONField(default=dict, blank=True)
+    confirmed_discounts = models.JSONField(null=True, blank=True)
     saves = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=12, choices=ApplicationState, default=ApplicationState.DRAFT)
     receipt = models.PositiveIntegerField(null=True)

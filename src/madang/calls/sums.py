@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from madang.calls import ranking
 from madang.calls.models import (
     Application,
+    ApplicationLine,
     ApplicationState,
     AssignmentState,
     Call,
@@ -94,6 +95,20 @@ def require_within(call: Call) -> Sums:
             field="amounts",
         )
     return sums
+
+
+def require_essential(lines: Iterable[ApplicationLine], amounts: Mapping[int, int]) -> None:
+    """Raises Refused where an essential line (of one application) gets nothing: without it the project can't be done.
+
+    `amounts` are by application line.
+    """
+    errors = {
+        f"line-{line.pk}": _("This line is essential: without it the project is not possible. Award some of it.")
+        for line in lines
+        if line.essential and amounts.get(line.pk, 0) <= 0
+    }
+    if errors:
+        raise Refused(_("Essential lines are awarded together or not at all."), errors=errors)
 
 
 def latest_sheets(call: Call) -> Iterable[tuple[int, Mapping[str, int]]]:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from madang.calls import actions, queries
 from madang.calls.forms import ExtensionOfForm, ReasonForm
 from madang.calls.models import ApplicationState, CallState, Stage
+from madang.calls.sums import JUDGED
 from madang.calls.views import Asked
 from madang.identity.access import access_of
 from madang.identity.models import Organization, Role
@@ -79,7 +80,7 @@ def manage(request: Asked, code: str) -> HttpResponse:
             if view.counts.get(state) and state != ApplicationState.DRAFT
         ],
         "drafts": view.counts.get(ApplicationState.DRAFT, 0),
-        "eligible": view.counts.get(ApplicationState.ELIGIBLE, 0),
+        "eligible": sum(view.counts.get(state, 0) for state in JUDGED),
         "waiting": view.counts.get(ApplicationState.SUBMITTED, 0) + view.counts.get(ApplicationState.SUPPLEMENT, 0),
         "canceling": canceling,
         "extending": extending,

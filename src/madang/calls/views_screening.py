@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods
 
 from madang.calls import actions, queries
-from madang.calls.forms import AnswerForm, ExtensionForm, ReasonForm, SupplementForm
+from madang.calls.forms import AnswerForm, EligibleForm, ExtensionForm, ReasonForm, SupplementForm
 from madang.calls.models import ApplicationState
 from madang.calls.progress import heading
 from madang.calls.views import Asked, known_id
@@ -107,8 +107,10 @@ def forms_of(view: Any, verb: str, data: Any) -> dict[str, Form]:
         return data if verb == name else None
 
     forms: dict[str, Form] = {
-        "eligible": ReasonForm(
-            given("eligible"), label=_("Note (kept in the log)"), required=False, auto_id="eligible_%s"
+        "eligible": EligibleForm(
+            given("eligible"),
+            discounts=[(row.label, row.fact) for row in view.discounts if row.fits],
+            auto_id="eligible_%s",
         ),
         "ineligible": ReasonForm(
             given("ineligible"), label=_("Reason, as the applicant will read it"), most=600, auto_id="ineligible_%s"
@@ -127,7 +129,8 @@ def done(request: Asked, view: Any, verb: str, said: dict[str, Any]) -> str:
     person, row = request.user, view.application
     match verb:
         case "eligible":
-            actions.find_eligible(person, application=row, reason=said["reason"])
+            confirmed = said.get("discounts_confirmed", True)
+            actions.find_eligible(person, application=row, reason=said["reason"], discounts_confirmed=confirmed)
             return _("The application is found eligible.")
         case "ineligible":
             actions.find_ineligible(person, application=row, reason=said["reason"])

@@ -10,14 +10,13 @@ from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
-from procrastinate.contrib.django import app
 
 from madang.calls import actions as calls
-from madang.calls import conflicts
+from madang.calls import conflicts, sums
 from madang.calls.locks import lock
 from madang.calls.models import Application, ApplicationState, Call, CallState, application_moves
 from madang.catalog.models import Rate, ResourceState
-from madang.grants import rules
+from madang.grants import letters, rules
 from madang.grants.facility import facility_of
 from madang.grants.models import (
     Allocation,
@@ -105,6 +104,7 @@ def _check_award(call: Call, application: Application, amounts: Mapping[int, int
             }
     if errors:
         raise Refused(_("The call has less left than this."), errors=errors)
+    sums.require_essential(lines.values(), amounts)
     rates = rules.rates_for([application], now().astimezone(rules.SEOUL).date())
     value = sum(row.list_krw or 0 for row in given)
     value += sum(row.list_krw or 0 for row in rules.allocations_of(application, amounts, rates))
@@ -141,7 +141,7 @@ def _offer(
             _check_feasible(allocation)
             facility_of(allocation.resource.kind).hold(allocation.line, grant.accept_by)
         rules.draw_up(grant, allocations, version=1)
-        app.configure_task("grants.tell_offer").defer(grant=grant.pk)
+        letters.offer(grant)
     return grant
 
 

@@ -14,7 +14,7 @@ from madang.calls.models import Application, ApplicationLine, ApplicationState, 
 from madang.catalog.models import Kind, Resource
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
 from madang.identity.access import access_of
-from madang.identity.models import Role
+from madang.identity.models import Role, Scope
 from madang.ledger import queries as ledger
 from madang.ledger.models import Balance, Commodity, Entry
 from madang.ledger.models import Kind as EntryKind
@@ -166,6 +166,44 @@ def allocation_for(person: Any, allocation: int, number: str | None = None) -> A
     if row is None:
         raise missing()
     return with_meters([row])[0]
+
+
+def kept_by(person: Any) -> Q:
+    """Allocations of the resources that this person is a steward of. Raises NotAllowed for who is none."""
+    access = access_of(person)
+    if not access.somewhere(Role.STEWARD):
+        raise NotAllowed(_("This page is for stewards."))
+    if access.holds(Role.STEWARD):
+        return Q()
+    return Q(resource__in=[id for held, scope, id in access.roles if (held, scope) == (Role.STEWARD, Scope.RESOURCE)])
+
+
+def allocations_lent(person: Any, *, after: int | None = None, limit: int = PAGE) -> Slice:
+    """The allocations of a steward's resources, newest first, with meters; `after` is the id of the last one before."""
+    rows = Allocation.objects.filter(kept_by(person)).select_related("resource", "grant__organization")
+    if after is not None:
+        rows = rows.filter(id__lt=after)
+    found = list(rows.order_by("-id")[: limit + 1])
+    return Slice(with_meters(found[:limit]), found[limit - 1].pk if len(found) > limit else None)
+
+
+def allocation_lent(person: Any, allocation: int) -> Allocation:
+    """One allocation of a steward's resources with its meter; Missing where it is of another resource."""
+    rows = Allocation.objects.filter(kept_by(person), pk=min(allocation, 2**63 - 1))
+    row = rows.select_related("resource__owner", "grant__organization", "grant__program").first()
+    if row is None:
+        raise missing()
+    return with_meters([row])[0]
+
+
+def allocation_to_keep(person: Any, allocation: int) -> Allocation:
+    """One allocation, for whoever may see its grant and for the steward of its resource."""
+    try:
+        return allocation_for(person, allocation)
+    except Missing:
+        if not access_of(person).somewhere(Role.STEWARD):
+            raise
+        return allocation_lent(person, allocation)
 
 
 def allocations_for_jobs(person: Any) -> list[Allocation]:

@@ -48,7 +48,7 @@ def allocations_of(
     application: Application, amounts: Mapping[int, int], rates: Mapping[int, Rate], grant: Grant | None = None
 ) -> list[Allocation]:
     """The allocations, not saved yet, that award `amounts` (by application line) at these rates."""
-    discount = terms.best(application.call.discounts.all(), application.organization)
+    discount = terms.best(application.call.discounts.all(), application.organization, application.confirmed_discounts)
     rows = []
     for line in application.lines.all():
         if (amount := amounts.get(line.pk, 0)) <= 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from madang.calls.models import Discount, DiscountRule
+from madang.calls.discounts import fitting
+from madang.calls.models import Discount
 from madang.catalog.models import Rate
 from madang.identity.models import Organization
 
@@ -22,21 +23,17 @@ class Price:
         return None if self.list_krw is None else self.list_krw - (self.reduction_krw or 0)
 
 
-def fits(discount: Discount, organization: Organization) -> bool:
-    match discount.rule:
-        case DiscountRule.REGION:
-            return organization.region == discount.value
-        case DiscountRule.YOUTH:
-            return organization.is_youth_startup
-        case DiscountRule.KIND:
-            return organization.kind == discount.value
-    return False
+def best(
+    discounts: Iterable[Discount], organization: Organization, confirmed: Collection[int] | None = None
+) -> Discount | None:
+    """The largest reduction that applies; of two equal ones the one that the call names first. They don't add up.
 
-
-def best(discounts: Iterable[Discount], organization: Organization) -> Discount | None:
-    """The largest reduction that fits; of two equal ones the one that the call names first. They don't add up."""
-    fitting = [discount for discount in discounts if fits(discount, organization)]
-    return min(fitting, key=lambda discount: (-discount.percent, discount.pk), default=None)
+    `confirmed` are the ids of those that an officer confirmed. None where that was never asked: then what the
+    organization says of itself counts.
+    """
+    rows = list(discounts)
+    applying = fitting(rows, organization) if confirmed is None else [row for row in rows if row.pk in confirmed]
+    return min(applying, key=lambda discount: (-discount.percent, discount.pk), default=None)
 
 
 def reduction_of(list_krw: int, percent: int) -> int:

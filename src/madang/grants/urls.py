@@ -1,6 +1,6 @@
 from django.urls import path
 
-from madang.grants import views
+from madang.grants import views, views_steward
 
 app_name = "grants"
 urlpatterns = [
@@ -9,6 +9,9 @@ urlpatterns = [
     path("announce/<slug:code>/", views.announce, name="announce"),
     path("reserve/<slug:code>/", views.reserve, name="reserve"),
     path("reserve/<slug:code>/<int:application>/promote/", views.promote, name="promote"),
+    path("steward/", views_steward.lent, name="steward"),
+    path("steward/<int:allocation>/pause/", views_steward.pause, name="steward-pause"),
+    path("steward/<int:allocation>/resume/", views_steward.resume, name="steward-resume"),
     path("<slug:number>/", views.detail, name="grant"),
     path("<slug:number>/agreement/", views.agreement, name="agreement"),
     path("<slug:number>/decline/", views.decline, name="decline"),

@@ -57,6 +57,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "grants": page.rows,
             "next": _next(request, page.after),
             "oversees": queries.oversees(request.user),
+            "steward": access_of(request.user).somewhere(Role.STEWARD),
             "filtered": any(chosen.values()),
         },
     )

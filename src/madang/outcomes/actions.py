@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from madang.grants.models import Grant, GrantState
 from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Person, Role
+from madang.outcomes import letters
 from madang.outcomes.models import (
     OUTCOME_MOST,
     OUTCOME_UNIT,
@@ -185,6 +186,7 @@ def verify(actor: Person, *, outcome: Outcome, level: str, reason: str) -> Outco
         outcome.level = level
         outcome.save(update_fields=["level"])
         Verification.objects.create(outcome=outcome, level=level, accepted=True, reason=reason.strip(), person=actor)
+        letters.verified(outcome, reason.strip())
     return outcome
 
 
@@ -198,6 +200,7 @@ def return_(actor: Person, *, outcome: Outcome, reason: str) -> Outcome:
         Verification.objects.create(
             outcome=outcome, level=Level.SELF, accepted=False, reason=reason.strip(), person=actor
         )
+        letters.returned(outcome, reason.strip())
     return outcome
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.files.base import File
 from django.utils.translation import gettext as _
 
-from madang.calls import content, documents
+from madang.calls import content, documents, letters
 from madang.calls.actions.screening import machine_answers
 from madang.calls.answers import clean
 from madang.calls.locks import lock
@@ -158,6 +158,7 @@ def submit(actor: Person, *, application: Application, saves: int | None = None)
         _keep_lines(application)
         machine_answers(application, all=verb == "submit")
         said["receipt"] = submission.receipt
+        letters.receipt(application, submission)
     return submission
 
 

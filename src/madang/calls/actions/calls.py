@@ -8,7 +8,7 @@ from typing import Any
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils.translation import gettext as _
 
-from madang.calls import publishing, sums
+from madang.calls import letters, publishing, sums
 from madang.calls.locks import lock
 from madang.calls.models import (
     Application,
@@ -184,6 +184,7 @@ def announce(actor: Person, *, call: Call) -> list[Decision]:
                 sums.require_worthy(application, standings[application.pk])
             application_moves.move(application, moves[outcome])
         Decision.objects.filter(application__in=eligible).update(final_at=now())
+        letters.results(call, [application.decision for application in eligible])
         final = Decision.objects.filter(application__call=call, outcome=Outcome.SELECTED, final_at__isnull=False)
         return list(final.select_related("application").prefetch_related("lines").order_by("rank", "id"))
 

@@ -31,8 +31,9 @@ def decide(
 ) -> Decision:
     """Propose what becomes of one application; decided again, the newer proposal counts.
 
-    `amounts` are by application line; what isn't named gets nothing, and None is all that was asked. Refused where all
-    proposals together exceed the awards, the budget (at list price) or the total of a line.
+    `amounts` are by application line; what isn't named gets nothing, and None is all that was asked. Less than was
+    asked is possible on every line, nothing on none that is essential. Refused where all proposals together exceed the
+    awards, the budget (at list price) or the total of a line.
     """
     call = application.call
     require_officer(actor, call)
@@ -106,4 +107,7 @@ def _awarded(asked: Mapping[int, ApplicationLine], outcome: str, amounts: Mappin
         raise Refused(_("Check what is marked."), errors=errors)
     if outcome == Outcome.SELECTED and asked and not any(amounts.values()):
         raise Refused(_("Who is selected gets something. Award at least one line."), field="amounts")
-    return {id: amounts.get(id, 0) for id in asked}
+    awarded = {id: amounts.get(id, 0) for id in asked}
+    if any(awarded.values()):
+        sums.require_essential(asked.values(), awarded)
+    return awarded

@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from madang.calls import assignment as assigning
-from madang.calls import conflicts
+from madang.calls import conflicts, letters
 from madang.calls.actions.calls import require_officer, said_why
 from madang.calls.locks import lock
 from madang.calls.models import (
@@ -52,6 +52,7 @@ def assign(actor: Person, *, application: Application, reviewer: Person | None) 
         assignment = said["on"] = Assignment.objects.create(
             application=application, reviewer=reviewer, assigned_by=actor
         )
+        letters.assigned(call, [assignment])
     return assignment
 
 
@@ -189,10 +190,12 @@ def _filled(actor: Person, call: Call, applications: Iterable[Application]) -> l
             % {"count": len(few.short), "named": named},
             errors={f"application-{id}": _("%(n)s possible") % {"n": n} for id, n in few.short.items()},
         ) from None
-    return Assignment.objects.bulk_create(
+    made = Assignment.objects.bulk_create(
         Assignment(application=by_id[application], reviewer_id=reviewer, assigned_by=actor)
         for application, reviewer in pairs
     )
+    letters.assigned(call, made)
+    return made
 
 
 def _require_reviewer(actor: Person, assignment: Assignment) -> None:

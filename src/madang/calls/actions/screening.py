@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.utils.translation import gettext as _
 
-from madang.calls import conflicts, eligibility
+from madang.calls import conflicts, discounts, eligibility, letters
 from madang.calls.actions.calls import require_officer, said_why
 from madang.calls.locks import lock
 from madang.calls.models import (
@@ -23,7 +23,7 @@ from madang.calls.models import (
     application_moves,
 )
 from madang.calls.when import require_closed
-from madang.identity.models import Person
+from madang.identity.models import Organization, Person
 from madang.workflow.errors import Missing, Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
@@ -76,10 +76,16 @@ def answer_rule(
         )
 
 
-def find_eligible(actor: Person, *, application: Application, reason: str = "") -> Application:
-    """Let the application through to its review. Every rule has to stand at met."""
+def find_eligible(
+    actor: Person, *, application: Application, reason: str = "", discounts_confirmed: bool = True
+) -> Application:
+    """Let the application through to its review. Every rule has to stand at met.
+
+    `discounts_confirmed` says that the facts hold which the organization declares and a discount of the call rests on:
+    those discounts are kept on the application. Without it, it is eligible without reduction.
+    """
     call = _require_screener(actor, application)
-    with act(actor, "find_eligible", on=application, reason=reason.strip()[:600]):
+    with act(actor, "find_eligible", on=application, reason=reason.strip()[:600]) as said:
         _lock_for_screening(call, application)
         latest = {row.rule_id: row.answer for row in application.eligibility.order_by("id")}
         if open_ones := eligibility.unsettled(call, latest):
@@ -89,6 +95,12 @@ def find_eligible(actor: Person, *, application: Application, reason: str = "") 
                 errors={f"rule-{rule.pk}": _("not met") for rule in open_ones},
             )
         application_moves.move(application, "find_eligible")
+        organization = Organization.objects.get(pk=application.organization_id)
+        fitting = discounts.fitting(call.discounts.all(), organization)
+        application.confirmed_discounts = [row.pk for row in fitting] if discounts_confirmed else []
+        application.save(update_fields=["confirmed_discounts"])
+        said["discounts"] = [row.name_ko for row in fitting]
+        said["discounts_confirmed"] = bool(fitting) and discounts_confirmed
     return application
 
 
@@ -102,6 +114,7 @@ def find_ineligible(actor: Person, *, application: Application, reason: str) -> 
         Decision.objects.filter(application=application, final_at=None).delete()
         application.supplement = {}
         application.save(update_fields=["supplement"])
+        letters.ineligible(application, reason)
     return application
 
 
@@ -130,6 +143,7 @@ def request_supplement(
         }
         application.saves += 1
         application.save(update_fields=["supplement", "draft_title", "answers", "asked", "saves"])
+        letters.supplement(application, until, reason)
     return application
 
 

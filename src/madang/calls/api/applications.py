@@ -11,7 +11,7 @@ from ninja.files import UploadedFile
 from madang.calls import actions, queries
 from madang.calls.api import shapes
 from madang.identity.access import me
-from madang.web.api import PROBLEMS
+from madang.web.api import PROBLEMS, bytes_of
 
 router = Router()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -86,7 +86,12 @@ def submission(request: HttpRequest, id: Id) -> Any:
     }
 
 
-@router.get("/documents/{id}", response={200: bytes} | PROBLEMS, summary="A file, as it was handed in")
+@router.get(
+    "/documents/{id}",
+    response=PROBLEMS,
+    summary="A file, as it was handed in",
+    openapi_extra=bytes_of("application/octet-stream"),
+)
 def document(request: HttpRequest, id: Id) -> Any:
     found, name = actions.read_document(me(request), document=id)
     return FileResponse(

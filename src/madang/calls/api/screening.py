@@ -37,7 +37,7 @@ def answer_rule(request: HttpRequest, id: Id, rule: Id, body: shapes.OverruleIn)
 
 @router.post("/applications/{id}/find_eligible", response=OUT, summary="Let it through to its review")
 def find_eligible(request: HttpRequest, id: Id, body: shapes.FindIn) -> Any:
-    actions.find_eligible(me(request), application=queries.handed_in(me(request), id), reason=body.reason)
+    actions.find_eligible(me(request), application=queries.handed_in(me(request), id), **body.dict())
     return queries.application_for_officer(me(request), id)
 
 

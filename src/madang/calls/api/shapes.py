@@ -176,7 +176,12 @@ class OverruleIn(Schema):
 
 
 class FindIn(Schema):
+    """`discounts_confirmed`: the declared facts that a discount of the call rests on (region, youth start-up, kind)
+    were checked. It is true unless you say otherwise; false finds the application eligible without any reduction.
+    """
+
     reason: Annotated[Text, Field(max_length=600)] = ""
+    discounts_confirmed: bool = True
 
 
 class SupplementIn(Schema):
@@ -460,6 +465,16 @@ class AssignmentOut(Schema):
         return view.latest.total if view.latest else None
 
 
+class DeclaredOut(Schema):
+    """A discount for one applicant: the declared fact, and whether an officer confirmed it (null: not yet asked)."""
+
+    name_ko: str = Field(alias="discount.name_ko")
+    name_en: str = Field(alias="discount.name_en")
+    percent: int = Field(alias="discount.percent")
+    fact: str
+    confirmed: bool | None
+
+
 class OfficerOut(Schema):
     application: ApplicationOut
     organization_ko: str = Field(alias="organization.name_ko")
@@ -474,6 +489,7 @@ class OfficerOut(Schema):
     assignments: list[AssignmentOut]
     standing: StandingOut | None
     decision: DecisionOut | None
+    discounts: list[DeclaredOut]
     verbs: list[str]
     supplement: dict[str, Any]
 

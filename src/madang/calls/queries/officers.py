@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Prefetch, Q
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Count, OuterRef, Prefetch, Q
+from django.db.models.functions import JSONObject
 
-from madang.calls import conflicts, ranking
+from madang.calls import conflicts, discounts, ranking
 from madang.calls.models import (
     Application,
     ApplicationLine,
     ApplicationState,
     AssignmentState,
     CallState,
+    Discount,
     EligibilityAnswer,
     ScoreSheet,
     application_moves,
@@ -21,6 +24,7 @@ from madang.calls.pool import pool
 from madang.calls.queries.shapes import (
     AssignmentView,
     Candidate,
+    DiscountView,
     LineView,
     OfficerApplication,
     award_of,
@@ -34,6 +38,12 @@ from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.workflow.models import LogLine
 
+_OFFERED: Any = ArraySubquery(
+    Discount.objects.filter(call=OuterRef("call")).values(
+        row=JSONObject(**{name: name for name in ("id", "name_ko", "name_en", "percent", "rule", "value")})
+    )
+)
+
 
 def application_for_officer(person: Any, application_id: int) -> OfficerApplication:
     """What was handed in, what was found about it, who reviews it. Never a draft. Eight SQL statements."""
@@ -44,7 +54,7 @@ def application_for_officer(person: Any, application_id: int) -> OfficerApplicat
             Prefetch("eligibility", EligibilityAnswer.objects.select_related("rule", "person").order_by("id")),
             "call__criteria",
         )
-        .annotate(clock=CLOCK, extended=extended_until("call", "organization"))
+        .annotate(clock=CLOCK, extended=extended_until("call", "organization"), offered=_OFFERED)
         .filter(pk=application_id, receipt__isnull=False)
         .first()
     )
@@ -89,7 +99,26 @@ def application_for_officer(person: Any, application_id: int) -> OfficerApplicat
         verbs=_verbs(application, until <= moment),
         supplement=application.supplement,
         log=list(LogLine.objects.filter(kind="calls.application", ref=application.pk).order_by("-id")[:50]),
+        discounts=_discounts(application),
     )
+
+
+def _discounts(application: Any) -> list[DiscountView]:
+    """Those that fit what is declared now, and those that were confirmed."""
+    organization, known = application.organization, application.confirmed_discounts
+    settled = known is not None and application.state not in (
+        ApplicationState.SUBMITTED,
+        ApplicationState.SUPPLEMENT,
+        ApplicationState.INELIGIBLE,
+    )
+    views = []
+    for offered in application.offered:
+        row = Discount(**offered)
+        fits = discounts.fits(row, organization)
+        confirmed = row.pk in (known or []) if settled else None
+        if fits or confirmed:
+            views.append(DiscountView(row, discounts.declared(row, organization), fits, confirmed))
+    return views
 
 
 def reviewers_for(person: Any, application_id: int) -> list[Candidate]:

@@ -262,6 +262,23 @@ class AssignmentView:
 
 
 @dataclass(frozen=True)
+class DiscountView:
+    """A discount of the call for one applicant: the declared fact it rests on, and whether an officer confirmed it.
+
+    `confirmed` is None before the application is found eligible.
+    """
+
+    discount: Discount
+    fact: str
+    fits: bool
+    confirmed: bool | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.discount.name} {self.discount.percent}%"
+
+
+@dataclass(frozen=True)
 class OfficerApplication:
     application: Application
     call: Call
@@ -282,6 +299,7 @@ class OfficerApplication:
     verbs: list[str]
     supplement: dict[str, Any]
     log: list[LogLine]
+    discounts: list[DiscountView]
 
 
 @dataclass(frozen=True)

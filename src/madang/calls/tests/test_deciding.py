@@ -223,3 +223,37 @@ def test_who_withdraws_frees_what_was_proposed():
     actions.withdraw(make.lead(a), application=a, reason="사업 변경")
     decide(made, b)
     assert Decision.objects.get().application_id == b.pk
+
+
+def with_storage(essential: bool, made):
+    gpus, storage = made.call.lines.order_by("id")
+    asked = {
+        gpus.pk: {"amount": 100 * make.HOUR, "essential": True, "purpose": "학습"},
+        storage.pk: {"amount": 1_000_000, "essential": essential, "purpose": "보관"},
+    }
+    application = make.applied(made.call, lines=asked)
+    make.eligible(made, application)
+    make.reviewed(made, application)
+    return application, *application.lines.order_by("call_line_id")
+
+
+@pytest.mark.parametrize("outcome", ["selected", "reserve"])
+def test_no_essential_line_is_left_out_of_an_award(outcome):
+    made = make.published()
+    application, gpus, storage = with_storage(True, made)
+    with pytest.raises(Refused) as refused:
+        decide(made, application, outcome, amounts={gpus.pk: gpus.amount})
+    assert list(refused.value.errors) == [f"line-{storage.pk}"]
+    assert Decision.objects.count() == 0
+    less = decide(made, application, outcome, amounts={gpus.pk: gpus.amount, storage.pk: 1})
+    assert [line.amount for line in less.lines.order_by("line_id")] == [gpus.amount, 1]
+
+
+def test_an_optional_line_may_be_left_out():
+    made = make.published()
+    application, gpus, storage = with_storage(False, made)
+    decision = decide(made, application, amounts={gpus.pk: gpus.amount, storage.pk: 0})
+    assert [line.amount for line in decision.lines.order_by("line_id")] == [gpus.amount, 0]
+    with pytest.raises(Refused) as refused:
+        decide(made, application, amounts={gpus.pk: 0, storage.pk: storage.amount})
+    assert list(refused.value.errors) == [f"line-{gpus.pk}"]

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from madang.calls import actions
 from madang.calls.models import Application, Assignment, Call, Decision, EligibilityAnswer, Extension
+from madang.calls.tests import make
 from madang.calls.tests import world as worlds
 from madang.identity.access import forget
 from madang.identity.tests import make as identity
@@ -250,11 +251,50 @@ def test_a_rule_is_overridden_with_a_reason_and_the_application_found_eligible(c
     assert EligibilityAnswer.objects.latest("id").reason == "폐업 확인"
     page = client.get(address)
     assert "폐업 확인" in page.text
-    assert client.post(address, {"do": "eligible"}).status_code == 422
+    yes = {"do": "eligible", "discounts_confirmed": "yes"}
+    assert client.post(address, yes).status_code == 422
     client.post(address, {"do": "answer", "rule": rule.pk, "answer": "pass", "reason": "정상 영업"})
-    assert client.post(address, {"do": "eligible", "reason": ""}).status_code == 302
+    assert client.post(address, {**yes, "reason": ""}).status_code == 302
     assert Application.objects.get(pk=world.mine.pk).state == "eligible"
     assert client.post(address, {"do": "eligible"}).status_code in (409, 422)
+
+
+def test_the_officer_says_whether_the_facts_behind_a_discount_hold(client: Client) -> None:
+    world = worlds.closed_world(1)
+    client.force_login(world.officer)
+    address = reverse("calls:application-officer", args=[world.mine.pk])
+    page = client.get(address).text
+    assert page.count("광주 소재 기업 50%") == 2  # in the form, and beside the documents
+    assert "기관이 적은 내용:</span> 광주" in page
+    assert client.post(address, {"do": "eligible"}).status_code == 422
+    assert Application.objects.get(pk=world.mine.pk).state == "submitted"
+    assert client.post(address, {"do": "eligible", "discounts_confirmed": "no"}).status_code == 302
+    assert Application.objects.get(pk=world.mine.pk).confirmed_discounts == []
+    assert "확인되지 않음, 감면 없음" in client.get(address).text
+
+
+def test_where_no_discount_fits_nothing_is_asked_about_it(client: Client) -> None:
+    world = worlds.closed_world(1)
+    world.company.region = "11"
+    world.company.save()
+    client.force_login(world.officer)
+    address = reverse("calls:application-officer", args=[world.mine.pk])
+    assert "discounts_confirmed" not in client.get(address).text
+    assert client.post(address, {"do": "eligible"}).status_code == 302
+
+
+def test_after_the_announcement_the_overview_counts_who_was_eligible_and_leads_to_the_reserve_list(
+    client: Client,
+) -> None:
+    made, _application = make.ready_to_announce()
+    client.force_login(made.officer)
+    address = reverse("calls:manage", args=[made.call.code])
+    reserve = reverse("grants:reserve", args=[made.call.code])
+    assert reserve not in client.get(address).text
+    actions.announce(made.officer, call=made.call)
+    page = client.get(address)
+    assert page.context["eligible"] == 1
+    assert reserve in page.text
 
 
 def test_a_supplement_and_an_ineligibility_carry_their_reasons(client: Client) -> None:

@@ -11,6 +11,7 @@ from madang.calls.tests import make
 from madang.identity import actions as identity_actions
 from madang.identity.access import forget
 from madang.identity.tests import make as identity
+from madang.web.tests import letters
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 from madang.workflow.models import LogLine
 
@@ -204,3 +205,48 @@ def test_what_was_found_ineligible_says_why_and_can_be_found_eligible_after_all(
     rule = made.call.rules.get(kind="document")
     actions.answer_rule(made.officer, application=application, rule=rule, answer="pass", reason="우편 접수 확인")
     assert actions.find_eligible(made.officer, application=application, reason="재검토").state == "eligible"
+
+
+DISCOUNTS = [
+    {"name_ko": "광주 소재", "percent": 30, "rule": "region", "value": "29"},
+    {"name_ko": "청년 창업기업", "percent": 50, "rule": "youth", "value": ""},
+]
+
+
+def with_discounts(**facts):
+    made = make.draft()
+    actions.set_discounts(made.officer, call=made.call, discounts=DISCOUNTS)
+    actions.publish(made.officer, call=made.call)
+    application = make.applied(made.call, identity.organization(**facts))
+    make.deadline_passes(made.call)
+    application.call = made.call
+    return made, application
+
+
+def test_the_discounts_whose_facts_were_confirmed_are_kept_and_logged():
+    made, application = with_discounts(region="29")
+    actions.find_eligible(made.officer, application=application)
+    application.refresh_from_db()
+    assert application.confirmed_discounts == [made.call.discounts.get(rule="region").pk]
+    assert LogLine.objects.get(verb="find_eligible").detail == {"discounts": ["광주 소재"], "discounts_confirmed": True}
+
+
+def test_without_the_facts_it_is_eligible_without_a_discount():
+    made, application = with_discounts(region="29")
+    actions.find_eligible(made.officer, application=application, discounts_confirmed=False)
+    application.refresh_from_db()
+    assert (application.state, application.confirmed_discounts) == ("eligible", [])
+    assert LogLine.objects.get(verb="find_eligible").detail == {
+        "discounts": ["광주 소재"],
+        "discounts_confirmed": False,
+    }
+
+
+def test_a_screening_that_is_refused_writes_no_letter():
+    made, application = with_discounts()
+    lead = make.lead(application)
+    with pytest.raises(Refused):
+        actions.find_ineligible(made.officer, application=application, reason=" ")
+    assert [letter["subject"].split(":")[0] for letter in letters.to(lead)] == ["접수 완료"]
+    actions.find_ineligible(made.officer, application=application, reason="대상이 아닙니다.")
+    assert "대상이 아닙니다." in letters.to(lead, "자격검토 결과")[0]["text"]

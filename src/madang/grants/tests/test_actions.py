@@ -226,15 +226,19 @@ def test_only_an_officer_promotes() -> None:
         actions.promote(identity.lead_of(second.organization), application=second)
 
 
-def test_a_promotion_never_gives_more_than_was_asked() -> None:
+def test_a_promotion_never_gives_more_than_was_asked_and_something_of_every_essential_line() -> None:
     story, (_first, second, _third) = three_decided()
     actions.decline(story.lead, grant=story.again(), reason="사정이 바뀌었습니다.")
     line = second.lines.get(call_line__resource__kind="compute")
     with pytest.raises(Refused) as refused:
         actions.promote(story.officer, application=second, amounts={line.pk: line.amount + 1})
     assert list(refused.value.errors) == [f"line-{line.pk}"]
-    grant = actions.promote(story.officer, application=second, amounts={line.pk: 3600})
-    assert [row.amount for row in grant.allocations.all()] == [3600]
+    storage = second.lines.get(call_line__resource__kind="storage")
+    with pytest.raises(Refused) as refused:
+        actions.promote(story.officer, application=second, amounts={line.pk: 3600})
+    assert list(refused.value.errors) == [f"line-{storage.pk}"]
+    grant = actions.promote(story.officer, application=second, amounts={line.pk: 3600, storage.pk: make.TB_DAY})
+    assert sorted(row.amount for row in grant.allocations.all()) == [3600, make.TB_DAY]
 
 
 def test_closing_takes_back_what_is_left_and_the_used_stays_used() -> None:

@@ -5,14 +5,16 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
 
-from madang.grants import actions, queries
+from madang.calls import actions as calls
+from madang.grants import actions, queries, rules
 from madang.grants.models import Grant
 from madang.grants.tests import make
+from madang.identity import actions as organizations
 from madang.identity.access import forget
 from madang.identity.models import Person
 from madang.identity.tests import make as identity
+from madang.web.tests import letters
 
 pytestmark = pytest.mark.django_db
 BUDGET = 12
@@ -269,15 +271,36 @@ def test_pages_ask_the_same_few_questions_with_one_row_and_with_thirty(django_as
         copies(story, 30) if _round == 0 else None
 
 
-def test_the_letter_says_until_when_and_where() -> None:
-    from django.core import mail
-
-    from madang.grants.tasks import tell_offer
-
+def test_the_letter_says_in_both_languages_until_when_and_where() -> None:
     story = make.offered()
-    with translation.override("en"):
-        tell_offer(story.grant.pk)
-    (letter,) = mail.outbox
-    assert letter.to == [story.lead.email]
-    assert reverse("grants:agreement", args=[story.grant.number]) in letter.body
-    assert "협약" in letter.subject
+    (letter,) = letters.to(story.lead, "협약")
+    assert letter["text"].count(reverse("grants:agreement", args=[story.grant.number])) == 2
+    assert "selected in the call" in letter["text"]
+    assert "협약" in letter["subject"]
+
+
+def test_who_is_selected_gets_the_offer_and_no_second_letter_about_it() -> None:
+    story = make.offered()
+    assert [letter["subject"].split(":")[0] for letter in letters.to(story.lead)] == [
+        "접수 완료",
+        f"“{story.grant.title}” 과제의 협약이 준비되었습니다",
+    ]
+
+
+def test_what_was_not_confirmed_reduces_nothing_and_later_claims_neither() -> None:
+    officer = identity.officer()
+    notice = make.call(officer=officer)
+    elsewhere = identity.organization(region="11")
+    claims, moves = make.applied(notice), make.applied(notice, elsewhere)
+    notice = make.closed(notice)
+    claims.call = moves.call = notice
+    calls.find_eligible(officer, application=claims, discounts_confirmed=False)
+    calls.find_eligible(officer, application=moves)
+    organizations.edit_organization(identity.lead_of(elsewhere), organization=elsewhere, region="29")
+    whole = queries.decided(notice, "eligible")
+    assert len(whole) == 2
+    rates = rules.rates_for(whole, notice.use.lower)
+    for application in whole:
+        amounts = {line.pk: line.amount for line in application.lines.all()}
+        rows = rules.allocations_of(application, amounts, rates)
+        assert [row.reduction_krw for row in rows if row.list_krw is not None] == [0]

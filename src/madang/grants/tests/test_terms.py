@@ -6,9 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madang.calls.discounts import fits
 from madang.calls.models import Discount
 from madang.catalog.models import Rate
-from madang.grants.terms import Price, best, fits, price, reduction_of, total
+from madang.grants.terms import Price, best, price, reduction_of, total
 
 MONEY = st.integers(min_value=0, max_value=10**15)
 PERCENT = st.integers(min_value=1, max_value=100)

@@ -14,6 +14,7 @@ from madang.outcomes import actions, queries
 from madang.outcomes.models import Evidence, Outcome, Verification
 from madang.outcomes.tests import make
 from madang.programs.tests import make as programs
+from madang.web.tests import letters
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 from madang.workflow.models import LogLine
 
@@ -203,3 +204,15 @@ def test_the_queue_is_oldest_first_and_of_ones_own_programs() -> None:
     assert [row.pk for row in queries.queue(scoped).rows] == [first.pk, third.pk]
     with pytest.raises(NotAllowed):
         queries.queue(story.lead)
+
+
+def test_the_leads_are_told_what_became_of_a_report() -> None:
+    story = grants.granted()
+    member = identity.member(story.organization)
+    returned, verified = make.reported(story), make.reported(story, title="다른 성과")
+    actions.return_(story.officer, outcome=returned, reason="날짜가 보이지 않습니다.")
+    actions.verify(story.officer, outcome=verified, level="2_evidence", reason="서류를 확인했습니다.")
+    (back,), (well,) = letters.to(story.lead, "성과 반려"), letters.to(story.lead, "성과 확인")
+    assert back["text"].count("날짜가 보이지 않습니다.") == 2
+    assert well["text"].count("서류를 확인했습니다.") == 2
+    assert letters.to(member) == []
