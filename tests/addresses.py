@@ -86,6 +86,8 @@ PAGES: dict[str, Where] = {
     "grants:statement": _allocations,
     "grants:pause": _allocations,
     "grants:resume": _allocations,
+    "grants:steward-pause": lambda t: [{"allocation": t.allocation.pk}, {"allocation": t.stored.pk}],
+    "grants:steward-resume": lambda t: [{"allocation": t.allocation.pk}],
     "compute:partition": _resource,
     "compute:job": _jobs,
     "compute:log": _jobs,

@@ -28,8 +28,7 @@ OUTSIDERS = (
     "anonymous", "stranger", "lead", "member", "officer", "reviewer", "unassigned-reviewer", "steward", "auditor"
 )  # fmt: skip
 INSIDERS = (
-    "its-lead", "its-member", "its-officer", "its-reviewer", "its-steward", "its-auditor",
-    "site-steward", "site-auditor", "executive", "operator",
+    "its-lead", "its-officer", "its-reviewer", "its-steward", "its-auditor", "site-auditor", "executive", "operator"
 )  # fmt: skip
 
 
