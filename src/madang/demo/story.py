@@ -25,6 +25,7 @@ from madang.identity import actions as identity
 from madang.identity.models import Organization, Person
 
 TRAIN = Path(__file__).with_name("train.py")
+OPEN = "gpu-open"  # the call that is left open
 ENDED_WITHIN_S = 420
 logger = logging.getLogger(__name__)
 
@@ -128,38 +129,7 @@ class Story:
         self.code = self._free_code()
         opens, began = self._clock(officer), time.monotonic()
         closes = _full_minute(opens + timedelta(minutes=2))
-        use_from, days = localdate(), self.known["days_of_use"]
-        officer.post("/calls/", {
-            "program": "compute-2025", "code": self.code,
-            "title_ko": self.known["title"]["ko"], "title_en": self.known["title"]["en"],
-            "text_ko": self.known["text"]["ko"].strip(), "text_en": self.known["text"]["en"].strip(),
-            "opens_at": opens.isoformat(), "closes_at": closes.isoformat(),
-            "announces_at": (closes + timedelta(days=14)).isoformat(),
-            "use_from": use_from.isoformat(), "use_until": (use_from + timedelta(days=days - 1)).isoformat(),
-            "budget_krw": self.known["budget_krw"], "most_awards": self.known["most_awards"], "reviews_wanted": 2,
-        })  # fmt: skip
-        self.storage = self.known["storage_tb"] * TB * 24 * days
-        officer.put(f"/calls/{self.code}/lines", [
-            {"resource": "h100", "most": 300 * HOUR, "total": 3_000 * HOUR},
-            {"resource": "a100", "most": 300 * HOUR, "total": 3_000 * HOUR},
-            {"resource": "project-storage", "most": self.storage, "total": self.storage * self.known["most_awards"],
-             "note_ko": "과제당 10 TB", "note_en": "10 TB per project"},
-        ])  # fmt: skip
-        half = self.known["discount_percent"]
-        officer.put(f"/calls/{self.code}/discounts", [
-            {"name_ko": "광주 소재 기관", "name_en": "Located in Gwangju", "percent": half, "rule": "region",
-             "value": "29"},
-            {"name_ko": "청년 창업기업", "name_en": "Youth start-up", "percent": half, "rule": "youth"},
-        ])  # fmt: skip
-        officer.put(f"/calls/{self.code}/criteria", CRITERIA)
-        officer.put(f"/calls/{self.code}/rules", [
-            {"kind": "organization_kind", "value": self.known["eligible"],
-             "citation_ko": "신청 자격: 중소기업, 대학, 공공기관, 연구소, 협회·단체",
-             "citation_en": "Eligible: SMEs, universities, public bodies, research institutes, associations"},
-            {"kind": "document", "value": ["plan"], "citation_ko": "제출 서류: 사업계획서",
-             "citation_en": "Papers: project plan"},
-        ])  # fmt: skip
-        officer.put(f"/calls/{self.code}/form", FORM)
+        self._write_call(officer, self.code, opens, closes)
         # To the minute, as calls do, and no sooner than the applications can be written at the speed seen so far.
         room = timedelta(seconds=max(10.0, 6 * (time.monotonic() - began)))
         closes = _full_minute(self._clock(officer) + room)
@@ -248,7 +218,8 @@ class Story:
         self._check(grant["state"] == "active", f"the grant is {grant['state']}")
         compute = next(a for a in grant["allocations"] if a["kind"] == "compute")
         self._check(compute["meter"]["left"] == 100 * HOUR, f"the ledger holds {compute['meter']}")
-        prices = [compute[name] for name in ("list_krw", "reduction_krw", "own_share_krw")]
+        names = ("list_krw", "reduction_krw", "own_share_krw")
+        prices = [sum(line[name] for line in grant["allocations"]) for name in names]
         self._check(prices[0] == sum(prices[1:]) and prices[1] * 2 == prices[0], f"prices {prices}")
         return "list price ₩{:,}, reduction ₩{:,}, own share ₩{:,}".format(*prices), f"/grants/{self.grant}/"
 
@@ -299,6 +270,7 @@ class Story:
         )
         public = {line["code"]: line for line in Client(self.url).get("/board/")["lines"]}
         self._check(public["hires"]["withheld"], "the public sees the figure of a single company")
+        self.leave_a_call_open()
         return f"{lines['hires']['actual']:.0f} of {lines['hires']['target']} hires, each with its rows", "/board/"
 
     # --- how it is played ---------------------------------------------------------------------------------------------
@@ -315,6 +287,52 @@ class Story:
         known = Person.objects.filter(email=email).first()
         self.people[key] = known or identity.sign_up(email=email, name=name, password=os.urandom(18).hex())
         return self.as_(key)
+
+    def _write_call(self, officer: Client, code: str, opens: datetime, closes: datetime) -> None:
+        """A draft with all that the call of 2025 said: lines, reductions, criteria, rules, form."""
+        use_from, days = localdate(), self.known["days_of_use"]
+        officer.post("/calls/", {
+            "program": "compute-2025", "code": code,
+            "title_ko": self.known["title"]["ko"], "title_en": self.known["title"]["en"],
+            "text_ko": self.known["text"]["ko"].strip(), "text_en": self.known["text"]["en"].strip(),
+            "opens_at": opens.isoformat(), "closes_at": closes.isoformat(),
+            "announces_at": (closes + timedelta(days=14)).isoformat(),
+            "use_from": use_from.isoformat(), "use_until": (use_from + timedelta(days=days - 1)).isoformat(),
+            "budget_krw": self.known["budget_krw"], "most_awards": self.known["most_awards"], "reviews_wanted": 2,
+        })  # fmt: skip
+        self.storage = self.known["storage_tb"] * TB * 24 * days
+        officer.put(f"/calls/{code}/lines", [
+            {"resource": "h100", "most": 300 * HOUR, "total": 3_000 * HOUR},
+            {"resource": "a100", "most": 300 * HOUR, "total": 3_000 * HOUR},
+            {"resource": "project-storage", "most": self.storage, "total": self.storage * self.known["most_awards"],
+             "note_ko": "과제당 10 TB", "note_en": "10 TB per project"},
+        ])  # fmt: skip
+        half = self.known["discount_percent"]
+        officer.put(f"/calls/{code}/discounts", [
+            {"name_ko": "광주 소재 기관", "name_en": "Located in Gwangju", "percent": half, "rule": "region",
+             "value": "29"},
+            {"name_ko": "청년 창업기업", "name_en": "Youth start-up", "percent": half, "rule": "youth"},
+        ])  # fmt: skip
+        officer.put(f"/calls/{code}/criteria", CRITERIA)
+        officer.put(f"/calls/{code}/rules", [
+            {"kind": "organization_kind", "value": self.known["eligible"],
+             "citation_ko": "신청 자격: 중소기업, 대학, 공공기관, 연구소, 협회·단체",
+             "citation_en": "Eligible: SMEs, universities, public bodies, research institutes, associations"},
+            {"kind": "document", "value": ["plan"], "citation_ko": "제출 서류: 사업계획서",
+             "citation_en": "Papers: project plan"},
+        ])  # fmt: skip
+        officer.put(f"/calls/{code}/form", FORM)
+
+    def leave_a_call_open(self) -> None:
+        """So that whoever walks around afterwards can apply: the same terms, for a month, to 14:00 as the real one."""
+        officer = self.as_("officer")
+        if any(card["call"]["code"].startswith(OPEN) for card in officer.get("/calls/", stage="open")["items"]):
+            return
+        now = self._clock(officer)
+        closes = (now + timedelta(days=30)).astimezone(_seoul()).replace(hour=14, minute=0, second=0, microsecond=0)
+        code = self._free_code(OPEN)
+        self._write_call(officer, code, now, closes)
+        officer.post(f"/calls/{code}/publish")
 
     def _organization(self, client: Client, wanted: dict[str, Any]) -> int:
         known = Organization.objects.filter(business_number=wanted["business_number"].replace("-", "")).first()
@@ -402,8 +420,8 @@ class Story:
             raise WentWrong(f"madang {words[0]}: {''.join(err or out).strip()}")
         return "".join(out)
 
-    def _free_code(self) -> str:
-        base, number = "gpu-2025", 1
+    def _free_code(self, base: str = "gpu-2025") -> str:
+        number = 1
         taken = set(Call.objects.filter(code__startswith=base).values_list("code", flat=True))
         while f"{base}-{number}" in taken:
             number += 1

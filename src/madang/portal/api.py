@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.conf import settings
+from django.core.exceptions import (
+    BadRequest,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.core.signals import got_request_exception
 from django.db import DataError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -27,6 +37,7 @@ from madang.web.api import PROBLEMS
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
+log = logging.getLogger(__name__)
 api = NinjaAPI(
     title="Madang",
     version=__version__,
@@ -37,24 +48,26 @@ api = NinjaAPI(
 )
 
 
-def problem(request: HttpRequest, status: int, title: Any, where: list[str] | None = None) -> HttpResponse:
-    return api.create_response(request, {"title": str(title), "where": where or []}, status=status)
+def problem(request: HttpRequest, status: int, title: Any, errors: dict[str, str] | None = None) -> HttpResponse:
+    found = errors or {}
+    return api.create_response(request, {"title": str(title), "where": list(found), "errors": found}, status=status)
 
 
 @api.exception_handler(Refused)
 def refused(request: HttpRequest, error: Refused) -> HttpResponse:
-    title = str(error.message) or "; ".join(str(message) for message in error.errors.values())
-    return problem(request, error.status, title, sorted(error.errors))
+    errors = {name: str(error.errors[name]) for name in sorted(error.errors)}
+    return problem(request, error.status, str(error.message) or "; ".join(errors.values()), errors)
 
 
 @api.exception_handler(ValidationError)
 def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    first = error.errors[0]
-    # The last parts of a place are the field; the first ones are how the library got there.
-    where = [
-        ".".join(str(part) for part in e["loc"] if part not in ("body", "query", "path", "data")) for e in error.errors
-    ]
-    return problem(request, 422, f"{where[0]}: {first['msg']}", where)
+    errors: dict[str, str] = {}
+    for found in error.errors:
+        # The last parts of a place are the field; the first ones are how the library got there.
+        place = ".".join(str(part) for part in found["loc"] if part not in ("body", "query", "path", "data"))
+        errors.setdefault(place, str(found["msg"]).removeprefix("Value error, "))
+    place, message = next(iter(errors.items()))
+    return problem(request, 422, f"{place}: {message}" if place else message, errors)
 
 
 @api.exception_handler(AuthenticationError)
@@ -82,6 +95,30 @@ def denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
 @api.exception_handler(json.JSONDecodeError)
 def unusable(request: HttpRequest, error: Exception) -> HttpResponse:
     return problem(request, 400, _("A value is too large or of the wrong kind."))
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2
+    return problem(request, 413, _("This is too large: at most %(most)s MB. Nothing was done.") % {"most": most})
+
+
+@api.exception_handler(BadRequest)
+@api.exception_handler(MultiPartParserError)
+@api.exception_handler(SuspiciousOperation)
+@api.exception_handler(UnreadablePostError)
+def unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem(request, 400, _("What was sent can't be read."))
+
+
+@api.exception_handler(Exception)
+def broken(request: HttpRequest, error: Exception) -> HttpResponse:
+    """As Django does it, with an answer for programs: the signal is what tests, and reporters of errors, listen to."""
+    if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+        raise error
+    log.exception("%s %s failed", request.method, request.path)
+    got_request_exception.send(sender=None, request=request)
+    return problem(request, 500, _("Something went wrong here. It was recorded."))
 
 
 class Clock(Schema):

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Count, Q
 from django.urls import reverse
+from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 
 from madang.calls import queries as calls
@@ -16,6 +17,7 @@ from madang.catalog.models import Kind, Resource, ResourceState
 from madang.grants import queries as grants
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
+from madang.insight import queries as insight
 from madang.jobs import queries as jobs
 from madang.outcomes import queries as outcomes
 from madang.programs.models import Program
@@ -92,6 +94,7 @@ class My:
     officer: bool = False
     queue: Sequence[Any] = ()
     outcomes: Sequence[Any] = ()
+    board: Sequence[Any] = ()
     reviewer: bool = False
     reviews: Sequence[Any] = ()
     roles: Sequence[str] = field(default_factory=list)
@@ -116,6 +119,8 @@ def my(person: Person) -> My:
     if access.somewhere(Role.REVIEWER):
         made.reviewer = True
         made.reviews = [row for row in calls.review_queue(person) if row.state == AssignmentState.ASSIGNED]
+    if access.somewhere(Role.EXECUTIVE):
+        made.board = insight.board(person, localdate()).lines
     made.staff = _staff(set(made.roles))
     return made
 
