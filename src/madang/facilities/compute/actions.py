@@ -123,11 +123,14 @@ def submit(
 
 
 def delete_files(actor: Person, *, job: Job) -> Job:
-    """Free the storage that an ended job holds. Its log, its charge and its row stay."""
+    """Free the storage that an ended job holds. Its log, its charge and its row stay.
+
+    It holds what it held until the files are really gone; where removing them fails, the next measuring tries again.
+    """
     require_member(actor, job.allocation.grant.organization_id)
     if job.lives:
         raise Refused(_("This job hasn't ended: it may still write."))
     with act(actor, "delete_files", on=job):
-        Folder.objects.update_or_create(job=job, defaults={"deleted_at": now(), "final": False, "bytes": 0})
-        transaction.on_commit(lambda: storage.remove_files(job))
+        Folder.objects.update_or_create(job=job, defaults={"deleted_at": now(), "final": False})
+        transaction.on_commit(lambda: storage.free(job))
     return job

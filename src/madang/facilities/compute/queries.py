@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ from madang.workflow.moment import now
 
 SHOWN_LOG = 200_000  # bytes at the end of a log that a page shows
 CHUNK = 256 * 1024
+UNADDRESSABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # control signs, and bytes that aren't text
 
 
 def missing() -> Missing:
@@ -180,15 +182,32 @@ def whole_log(job: Job) -> Any:
         yield piece
 
 
-def files_of(job: Job) -> list[FileEntry]:
+@dataclass(frozen=True)
+class JobFile(FileEntry):
+    """A file as it is shown. `downloadable`: its name can be part of an address; if not, `path` only resembles it."""
+
+    downloadable: bool = True
+
+
+def files_of(job: Job) -> list[JobFile]:
     """What the job has written so far; empty where it hasn't started or its files were deleted."""
     try:
-        return engine_of(job).files(first_run(job))
+        found = engine_of(job).files(first_run(job))
     except (NoFile, Unavailable, FileNotFoundError):
         return []
+    return [
+        JobFile(UNADDRESSABLE.sub("\ufffd", entry.path), entry.size, entry.modified_at, not _unaddressable(entry.path))
+        for entry in found
+    ]
+
+
+def _unaddressable(path: str) -> bool:
+    return UNADDRESSABLE.search(path) is not None
 
 
 def open_file(job: Job, path: str) -> BinaryIO:
+    if _unaddressable(path):
+        raise missing()
     try:
         return engine_of(job).open_file(first_run(job), path)
     except NoFile as error:

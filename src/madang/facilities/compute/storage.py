@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from django.db.models import Q, Sum
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind
+from madang.engines.local import folders
 from madang.facilities.compute.models import Folder, StorageSample
 from madang.grants.models import Allocation, AllocationState, Grant
 from madang.jobs.models import Job
@@ -75,21 +73,33 @@ def folder_of(job: Job) -> Path:
 
 def measure() -> int:
     """Measure the folders that may have changed. How many were."""
-    moment, measured = now(), 0
+    measured = 0
     jobs = Job.objects.filter(told_at__isnull=False).filter(Q(folder=None) | Q(folder__final=False))
     for job in jobs.select_related("folder").defer("script").order_by("id").iterator(chunk_size=500):
-        folder: Folder | None = getattr(job, "folder", None)
-        if folder and folder.deleted_at:
-            remove_files(job)
-        Folder.objects.update_or_create(
-            job=job,
-            defaults={
-                "bytes": size_of(folder_of(job)),
-                "final": job.ended_at is not None and job.ended_at + SETTLED < moment,
-            },
-        )
-        measured += 1
+        try:
+            _measure(job)
+            measured += 1
+        except Exception:
+            logger.exception("the folder of job %s could not be measured", job.uuid)
     return measured
+
+
+def _measure(job: Job) -> None:
+    """Measure one folder, after trying again to remove what its holder wanted gone and still isn't."""
+    folder: Folder | None = getattr(job, "folder", None)
+    done = job.ended_at is not None and job.ended_at + SETTLED < now()
+    if folder and folder.deleted_at:
+        done = remove_files(job) and done
+    Folder.objects.update_or_create(job=job, defaults={"bytes": size_of(folder_of(job)), "final": done})
+
+
+def free(job: Job) -> None:
+    """Remove the files of a job whose holder wants them gone. It holds what it held until they are."""
+    try:
+        if remove_files(job):
+            Folder.objects.filter(job=job).update(bytes=size_of(folder_of(job)))
+    except Exception:
+        logger.exception("the files of job %s could not be removed; the next measuring tries again", job.uuid)
 
 
 def sample() -> int:
@@ -148,35 +158,16 @@ def _book(allocation: Allocation, amount: int, *, key: str, at: Any) -> None:
 
 def size_of(path: Path) -> int:
     """Bytes on the disk of everything below `path`; no link is followed, and what can't be read counts nothing."""
-    total = 0
-    if not path.is_dir():
-        return 0
-    for _folder, _folders, names, fd in os.fwalk(path, follow_symlinks=False):
-        for name in names:
-            try:
-                facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISREG(facts.st_mode):
-                total += facts.st_blocks * 512
-    return total
+    return folders.size(path)
 
 
-def remove_files(job: Job) -> None:
-    """Remove the work folders of an ended job. Its log stays. rmtree follows no links."""
+def remove_files(job: Job) -> bool:
+    """Remove the work folders of an ended job; no link is followed. Its log stays. Whether all of them are gone."""
+    gone = True
     for work in folder_of(job).glob("*/*/work"):
-        shutil.rmtree(work, onerror=_open_and_retry)
-
-
-def _open_and_retry(function: Any, path: str, _error: Any) -> None:
-    """A job may have left folders that nobody may enter, not even its owner."""
-    parent = Path(path).parent
-    try:
-        parent.chmod(0o700)
-        if not Path(path).is_symlink() and Path(path).is_dir():
-            Path(path).chmod(0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
-    except OSError:
-        logger.warning("could not be removed: %s", path)
+        try:
+            folders.remove(work)
+        except OSError as error:
+            gone = False
+            logger.warning("the files of job %s could not all be removed: %s", job.uuid, error)
+    return gone
