@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from madang.calls import actions, measure, queries
 from madang.calls.models import Stage
@@ -48,7 +48,7 @@ def priced(call: Any, lines: list[Any]) -> list[dict[str, Any]]:
     return offers
 
 
-@require_GET
+@require_safe
 def call_list(request: HttpRequest) -> HttpResponse:
     stage = request.GET.get("stage", "")
     search = request.GET.get("search", "")[:100]
@@ -73,7 +73,7 @@ def call_list(request: HttpRequest) -> HttpResponse:
     return render(request, "calls/list.html", context)
 
 
-@require_GET
+@require_safe
 def detail(request: HttpRequest, code: str) -> HttpResponse:
     view = queries.public_call(request.user, code)
     mine = [{"application": row, "by": view.extensions.get(row.organization_id)} for row in view.applications]
@@ -124,7 +124,7 @@ def apply(request: Asked, code: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def document(request: Asked, id: int) -> FileResponse:
     found, name = actions.read_document(request.user, document=known_id(id))
     response = FileResponse(

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.calls import actions, queries
 from madang.calls.forms import ApplicationForm, ConfirmForm, ReasonForm
@@ -28,7 +28,7 @@ OUT_OF_DATE = gettext_lazy(
 
 
 @login_required
-@require_GET
+@require_safe
 def mine(request: Asked) -> HttpResponse:
     return render(request, "calls/my_applications.html", {"rows": queries.applications_of(request.user)})
 
@@ -244,7 +244,7 @@ def withdraw(request: Asked, id: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def receipt(request: Asked, id: int) -> HttpResponse:
     view = queries.receipt(request.user, known_id(id))
     context = {

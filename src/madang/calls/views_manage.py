@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from madang.calls import actions, queries
 from madang.calls.forms import ExtensionOfForm, ReasonForm
@@ -24,7 +24,7 @@ DRAFT = ApplicationState.DRAFT
 
 
 @login_required
-@require_GET
+@require_safe
 def managed(request: Asked) -> HttpResponse:
     if not access_of(request.user).somewhere(Role.OFFICER):
         raise NotAllowed(_("This page is for officers."))

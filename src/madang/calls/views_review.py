@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from madang.calls import actions, queries
 from madang.calls.forms import ReasonForm, ScoreForm
@@ -19,7 +19,7 @@ from madang.workflow.errors import Refused
 
 
 @login_required
-@require_GET
+@require_safe
 def queue(request: Asked) -> HttpResponse:
     rows = queries.review_queue(request.user)
     context = {

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from madang.calls import actions, queries
 from madang.calls.forms import AnswerForm, EligibleForm, ExtensionForm, ReasonForm, SupplementForm
@@ -44,7 +44,7 @@ VERBS = {
 
 
 @login_required
-@require_GET
+@require_safe
 def applications(request: Asked, code: str) -> HttpResponse:
     view = heading(request.user, code, counted=True)
     state = request.GET.get("state", "")

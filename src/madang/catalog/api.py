@@ -12,7 +12,7 @@ from madang.catalog import actions, queries
 from madang.catalog.models import Kind, Rate, Resource, Sector
 from madang.identity import queries as identity
 from madang.identity.access import me
-from madang.web.api import PROBLEMS, Amount, Id, Line, Text
+from madang.web.api import PROBLEMS, Amount, In, Line, Ref, Text, Whole
 
 router = Router()
 
@@ -90,7 +90,7 @@ class ResourcesOut(Schema):
     next: int | None
 
 
-class PlaceIn(Schema):
+class PlaceIn(In):
     code: Annotated[str, Field(max_length=40, pattern=r"^[-a-zA-Z0-9_]+$")]
     name_ko: Annotated[Line, Field(min_length=1, max_length=120)]
     name_en: Annotated[Line, Field(min_length=1, max_length=120)]
@@ -98,12 +98,12 @@ class PlaceIn(Schema):
     note_en: Line = ""
 
 
-class ResourceIn(Schema):
+class ResourceIn(In):
     kind: Kind
     code: Code
     name_ko: Annotated[Line, Field(min_length=1, max_length=160)]
     name_en: Annotated[Line, Field(min_length=1, max_length=160)]
-    owner_id: Id
+    owner_id: Ref
     place: Annotated[str, Field(max_length=40)] = ""
     sector: Sector = Sector.UNSTATED
     resource_class: Annotated[Line, Field(max_length=40)] = ""
@@ -113,7 +113,7 @@ class ResourceIn(Schema):
     source: Line = ""
 
 
-class ResourceChange(Schema):
+class ResourceChange(In):
     name_ko: Annotated[Line, Field(min_length=1, max_length=160)] | None = None
     name_en: Annotated[Line, Field(min_length=1, max_length=160)] | None = None
     sector: Sector | None = None
@@ -123,15 +123,15 @@ class ResourceChange(Schema):
     source: Line | None = None
 
 
-class RateIn(Schema):
+class RateIn(In):
     price_krw: Amount
-    per_amount: Annotated[int, Field(ge=1, le=2**53)]
+    per_amount: Annotated[Whole, Field(ge=1, le=2**53)]
     starts_on: date
     basis_ko: Annotated[Line, Field(min_length=1)]
     basis_en: Line = ""
 
 
-class ResourceReason(Schema):
+class ResourceReason(In):
     reason: Annotated[Line, Field(min_length=1)]
 
 

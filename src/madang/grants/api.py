@@ -13,7 +13,7 @@ from madang.grants import actions, queries
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState
 from madang.ledger import queries as ledger
 from madang.ledger.models import Kind as EntryKind
-from madang.web.api import PROBLEMS, Amount, Id, Line, Slug, Text
+from madang.web.api import PROBLEMS, Amount, Id, In, Line, Slug, Text, Whole
 
 router = Router()
 After = Annotated[Id | None, Field(description="the `next` of the page before")]
@@ -144,19 +144,19 @@ class LedgerOut(Schema):
     differences: list[DifferenceOut]
 
 
-class Acceptance(Schema):
+class Acceptance(In):
     """`version` and `digest` are those of the agreement that was read."""
 
-    version: int = Field(ge=1, le=32_767)
+    version: Whole = Field(ge=1, le=32_767)
     digest: str = Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")
     signed_as: Annotated[Line, Field(min_length=1, max_length=160)]
 
 
-class GrantReason(Schema):
+class GrantReason(In):
     reason: Annotated[Text, Field(min_length=1, max_length=600)]
 
 
-class Promotion(Schema):
+class Promotion(In):
     """Awarded amounts by application line; without them what the decision said, or what was asked."""
 
     amounts: dict[Slug, Amount] | None = Field(None, max_length=200)

@@ -25,7 +25,7 @@ from madang.identity.models import (
     Scope,
     TenantRole,
 )
-from madang.web.api import PROBLEMS, Id, Line
+from madang.web.api import PROBLEMS, Id, In, Line, Whole
 from madang.workflow.log import read_of
 
 
@@ -207,7 +207,7 @@ class LogOut(Schema):
     next: int | None
 
 
-class OrganizationIn(Schema):
+class OrganizationIn(In):
     name_ko: Annotated[Line, Field(min_length=1, max_length=120)]
     name_en: Annotated[Line, Field(max_length=120)] = ""
     kind: OrganizationKind
@@ -218,7 +218,7 @@ class OrganizationIn(Schema):
     is_youth_startup: bool = False
 
 
-class OrganizationChange(Schema):
+class OrganizationChange(In):
     name_ko: Annotated[Line, Field(min_length=1, max_length=120)] | None = None
     name_en: Annotated[Line, Field(max_length=120)] | None = None
     representative: Annotated[Line, Field(max_length=80)] | None = None
@@ -227,41 +227,41 @@ class OrganizationChange(Schema):
     is_youth_startup: bool | None = None
 
 
-class NameIn(Schema):
+class NameIn(In):
     name: Name
 
 
-class InviteIn(Schema):
+class InviteIn(In):
     email: Email
     role: TenantRole = TenantRole.MEMBER
 
 
-class AcceptIn(Schema):
+class AcceptIn(In):
     secret: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[-_A-Za-z0-9]+$")]
 
 
-class TenantRoleIn(Schema):
+class TenantRoleIn(In):
     role: TenantRole
 
 
-class TokenIn(Schema):
+class TokenIn(In):
     name: Name
-    days: Annotated[int, Field(ge=1, le=tokens.MOST_DAYS)] = 90
+    days: Annotated[Whole, Field(ge=1, le=tokens.MOST_DAYS)] = 90
 
 
-class PersonIn(Schema):
+class PersonIn(In):
     name: Name
     email: Email
 
 
-class RoleIn(Schema):
+class RoleIn(In):
     role: Role
     scope: Scope = Scope.SITE
-    scope_id: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    scope_id: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = 0
     reason: Why
 
 
-class RoleReason(Schema):
+class RoleReason(In):
     reason: Why
 
 

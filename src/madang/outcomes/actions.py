@@ -137,8 +137,8 @@ def _checked(
         errors["occurred_on"] = _("The grant began on %(day)s: nothing came of it before.") % {"day": first}
     if not title.strip():
         errors["title"] = _("Give it a title.")
-    if not 0 <= share_percent <= 100:
-        errors["share_percent"] = _("Between 0 and 100.")
+    if not 1 <= share_percent <= 100:
+        errors["share_percent"] = _("Between 1 and 100.")
     if problem := _unfit(evidence):
         errors["evidence"] = problem
     if errors:

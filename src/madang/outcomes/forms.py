@@ -39,6 +39,7 @@ class ReportForm(Form):
     occurred_on = Day(label=_("Day"), help_text=_("When it happened, not when it was noticed."))
     share_percent = WholeNumber(
         label=_("Share that the support brought about (%)"),
+        min_value=1,
         max_value=100,
         initial=100,
         help_text=_("100 if it would not have happened without the support."),

@@ -12,14 +12,14 @@ from ninja import Field, Router, Schema, Status
 from madang.identity.access import me
 from madang.programs import actions, queries
 from madang.programs.models import Condition, Funding, Hide, Indicator, Measure
-from madang.web.api import PROBLEMS, Amount, Line, Text
+from madang.web.api import PROBLEMS, Amount, In, Line, Text, Whole
 
 router = Router()
 
 Code = Annotated[str, Field(max_length=60, pattern=r"^[-a-zA-Z0-9_]+$")]
 Name = Annotated[Line, Field(min_length=1, max_length=160)]
 Note = Annotated[Line, Field(max_length=200)]
-Year = Annotated[int, Field(ge=2000, le=2100)]
+Year = Annotated[Whole, Field(ge=2000, le=2100)]
 
 
 class ProgramOut(Schema):
@@ -133,7 +133,7 @@ class FiguresOut(Schema):
     next: int | None = None
 
 
-class ProgramIn(Schema):
+class ProgramIn(In):
     code: Code
     name_ko: Name
     name_en: Name
@@ -142,21 +142,21 @@ class ProgramIn(Schema):
     parent: Code | None = None
 
 
-class ProgramChange(Schema):
+class ProgramChange(In):
     name_ko: Name | None = None
     name_en: Name | None = None
     about_ko: Text | None = None
     about_en: Text | None = None
 
 
-class SourceIn(Schema):
+class SourceIn(In):
     code: Code
     publisher: Name
     published: Annotated[Line, Field(min_length=1, max_length=40)]
     subject: Line = ""
 
 
-class PurseIn(Schema):
+class PurseIn(In):
     funding: Funding
     amount_krw: Amount
     fiscal_year: Year | None = None
@@ -165,7 +165,7 @@ class PurseIn(Schema):
     note_en: Note = ""
 
 
-class IndicatorIn(Schema):
+class IndicatorIn(In):
     code: Code
     program: Code | None = None
     name_ko: Name
@@ -176,10 +176,10 @@ class IndicatorIn(Schema):
     hide: Hide
     condition: Condition
     more_is_better: bool = True
-    order: Annotated[int, Field(ge=0, le=32767)] = 0
+    order: Annotated[Whole, Field(ge=0, le=32767)] = 0
 
 
-class TargetIn(Schema):
+class TargetIn(In):
     starts_on: date
     ends_on: date
     value: Amount
@@ -188,7 +188,7 @@ class TargetIn(Schema):
     source: Code | None = None
 
 
-class FigureIn(Schema):
+class FigureIn(In):
     key: Annotated[str, Field(max_length=80, pattern=r"^[-a-zA-Z0-9_]+$")]
     label_ko: Annotated[Line, Field(min_length=1)]
     label_en: Annotated[Line, Field(min_length=1)]

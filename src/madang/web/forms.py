@@ -33,11 +33,24 @@ _TURNING = {
 }
 
 
+# Letters by their category that are drawn as nothing.
+_BLANK = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
+
+
+def visible(value: str) -> bool:
+    """Whether anything in `value` can be seen."""
+    return any(
+        sign not in _BLANK and unicodedata.category(sign) not in {"Cc", "Cf", "Mn", "Zl", "Zp", "Zs"} for sign in value
+    )
+
+
 def unusable(value: str, *, lines: bool = False) -> str | None:
     """What in `value` can't be kept, named for people; None where all of it can. `lines` allows line breaks."""
     for sign in value:
         if lines and sign in "\n\r\t":
             continue
+        if not lines and sign in "\u2028\u2029":
+            return f"U+{ord(sign):04X}"
         if sign in _TURNING or unicodedata.category(sign) in {"Cc", "Cs", "Co", "Cn"}:
             return f"U+{ord(sign):04X}"
     return None
@@ -56,6 +69,8 @@ class TextField(forms.CharField):
         text = unicodedata.normalize("NFC", super().to_python(value) or "")
         if sign := unusable(text, lines=self.lines):
             raise ValidationError(_("This holds a sign that can't be used here (%(sign)s)."), params={"sign": sign})
+        if text and not self.lines and not visible(text):
+            raise ValidationError(_("This holds no visible sign."))
         return text.replace("\r\n", "\n")
 
 

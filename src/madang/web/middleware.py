@@ -13,6 +13,17 @@ from django.utils.translation import gettext as _
 from madang.workflow.errors import Refused
 
 
+def plainly(status: int) -> str:
+    """What a status means, for whoever gets nothing else."""
+    if status == 403:
+        return _("This isn't yours to do.")
+    if status == 404:
+        return _("There is nothing here, or it isn't yours to see.")
+    if status == 405:
+        return _("This address doesn't answer to this method.")
+    return _("Something went wrong here. It was recorded.") if status >= 500 else _("What was sent can't be read.")
+
+
 class PlainAnswers:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -29,9 +40,12 @@ class PlainAnswers:
             return self.page(request, Refused(too_large), status=413)
         response = self.get_response(request)
         page = response.headers.get("Content-Type", "").startswith("text/html")
-        if response.status_code == 404 and page and request.path.startswith("/api/"):
-            # An address that the API doesn't have: whoever asked is a program.
-            return self.page(request, Refused(_("There is nothing here, or it isn't yours to see.")), status=404)
+        if response.status_code >= 400 and page and request.path.startswith("/api/"):
+            # An address that the API doesn't have, or what failed before it was reached: whoever asked is a program.
+            answer = self.page(request, Refused(plainly(response.status_code)), status=response.status_code)
+            if allowed := response.headers.get("Allow"):
+                answer.headers["Allow"] = allowed
+            return answer
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -43,5 +57,6 @@ class PlainAnswers:
 
     def page(self, request: HttpRequest, refused: Refused, *, status: int) -> HttpResponse:
         if request.path.startswith("/api/"):
-            return JsonResponse({"title": str(refused), "where": sorted(refused.errors)}, status=status)
+            errors = {name: str(refused.errors[name]) for name in sorted(refused.errors)}
+            return JsonResponse({"title": str(refused), "where": list(errors), "errors": errors}, status=status)
         return render(request, "web/refused.html", {"refused": refused, "status": status}, status=status)

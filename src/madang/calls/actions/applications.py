@@ -213,6 +213,9 @@ def _merge_lines(application: Application, new: Mapping[Any, Mapping[str, Any]],
     asked = dict(application.asked)
     for id, line in ((str(id)[:20], line) for id, line in new.items()):
         amount, purpose = line.get("amount"), (line.get("purpose") or "").strip()
+        if id not in offered and id not in asked:
+            errors[f"line-{id}"] = content.line_problem(None, 0)
+            continue
         if not amount:
             asked.pop(id, None)
             continue

@@ -20,18 +20,18 @@ from madang.calls.models import (
     RuleKind,
     Stage,
 )
-from madang.web.api import BIG, Amount, Id, Line, Slug, Text
+from madang.web.api import BIG, Amount, In, Line, Ref, Slug, Text, Whole
 
 Code = Annotated[Slug, Field(max_length=40)]
 Small = Annotated[int, Field(ge=0, le=32_767)]
 Short = Annotated[Line, Field(max_length=120)]
 Why = Annotated[Text, Field(min_length=1, max_length=600)]
 Reasoned = Annotated[Text, Field(min_length=1, max_length=2000)]
-Value = bool | Annotated[int, Field(ge=-BIG, le=BIG)] | Annotated[str, Field(max_length=20_000)] | None
+Value = bool | Annotated[Whole, Field(ge=-BIG, le=BIG)] | Annotated[str, Field(max_length=20_000)] | None
 Answers = Annotated[dict[str, Value], Field(max_length=100)]
 
 
-class CallIn(Schema):
+class CallIn(In):
     program: Slug
     code: Annotated[Code, Field(min_length=1)]
     title_ko: Annotated[Line, Field(min_length=1)]
@@ -44,13 +44,13 @@ class CallIn(Schema):
     use_from: date
     use_until: date
     budget_krw: Amount
-    most_awards: Annotated[int, Field(ge=0, le=100_000)]
-    reviews_wanted: Annotated[int, Field(ge=0, le=20)] = 2
+    most_awards: Annotated[Whole, Field(ge=0, le=100_000)]
+    reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] = 2
     blind: bool = True
-    days_to_accept: Annotated[int, Field(ge=1, le=365)] = 14
+    days_to_accept: Annotated[Whole, Field(ge=1, le=365)] = 14
 
 
-class CallChange(Schema):
+class CallChange(In):
     """Only what is named changes."""
 
     code: Annotated[Code, Field(min_length=1)] | None = None
@@ -64,13 +64,13 @@ class CallChange(Schema):
     use_from: date | None = None
     use_until: date | None = None
     budget_krw: Amount | None = None
-    most_awards: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    reviews_wanted: Annotated[int, Field(ge=0, le=20)] | None = None
+    most_awards: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
+    reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] | None = None
     blind: bool | None = None
-    days_to_accept: Annotated[int, Field(ge=1, le=365)] | None = None
+    days_to_accept: Annotated[Whole, Field(ge=1, le=365)] | None = None
 
 
-class LineIn(Schema):
+class LineIn(In):
     resource: Slug
     most: Annotated[Amount, Field(ge=1)]
     total: Annotated[Amount, Field(ge=1)]
@@ -78,45 +78,45 @@ class LineIn(Schema):
     note_en: Annotated[Line, Field(max_length=300)] = ""
 
 
-class DiscountIn(Schema):
+class DiscountIn(In):
     name_ko: Annotated[Short, Field(min_length=1)]
     name_en: Short = ""
-    percent: Annotated[int, Field(ge=1, le=100)]
+    percent: Annotated[Whole, Field(ge=1, le=100)]
     rule: DiscountRule
     value: Annotated[str, Field(max_length=20)] = ""
 
 
-class CriterionIn(Schema):
+class CriterionIn(In):
     code: Annotated[Code, Field(min_length=1)]
     name_ko: Annotated[Short, Field(min_length=1)]
     name_en: Short = ""
     hint_ko: Annotated[Line, Field(max_length=400)] = ""
     hint_en: Annotated[Line, Field(max_length=400)] = ""
-    points: Annotated[int, Field(ge=1, le=1000)]
-    least: Annotated[int, Field(ge=0, le=1000)] = 0
+    points: Annotated[Whole, Field(ge=1, le=1000)]
+    least: Annotated[Whole, Field(ge=0, le=1000)] = 0
 
 
-class RuleIn(Schema):
+class RuleIn(In):
     """`value` is a list: kinds of organizations, regions, a number of years, the code of a file; or empty."""
 
     kind: RuleKind
-    value: Annotated[list[Annotated[int, Field(ge=0, le=1000)] | Code], Field(max_length=50)] = []
+    value: Annotated[list[Annotated[Whole, Field(ge=0, le=1000)] | Code], Field(max_length=50)] = []
     citation_ko: Annotated[Line, Field(min_length=1, max_length=300)]
     citation_en: Annotated[Line, Field(max_length=300)] = ""
 
 
-class ChoiceIn(Schema):
+class ChoiceIn(In):
     value: Code
     label_ko: Line
     label_en: Line = ""
 
 
-class ConditionIn(Schema):
+class ConditionIn(In):
     field: Code
     values: Annotated[list[bool | Code], Field(max_length=100, alias="in")]
 
 
-class FieldIn(Schema):
+class FieldIn(In):
     """A question: line, text, number, choice, day, yes or file."""
 
     code: Code
@@ -126,56 +126,56 @@ class FieldIn(Schema):
     hint_ko: Annotated[Line, Field(max_length=600)] = ""
     hint_en: Annotated[Line, Field(max_length=600)] = ""
     required: bool = False
-    least: Annotated[int, Field(ge=-BIG, le=BIG)] | None = None
-    most: Annotated[int, Field(ge=-BIG, le=BIG)] | None = None
+    least: Annotated[Whole, Field(ge=-BIG, le=BIG)] | None = None
+    most: Annotated[Whole, Field(ge=-BIG, le=BIG)] | None = None
     choices: Annotated[list[ChoiceIn], Field(max_length=100)] | None = None
     shown_if: ConditionIn | None = None
     identity: bool | None = None
 
 
-class ExtensionIn(Schema):
-    organization: Id
+class ExtensionIn(In):
+    organization: Ref
     until: datetime
     reason: Annotated[Why, Field(max_length=300)]
 
 
-class Reason(Schema):
+class Reason(In):
     reason: Why
 
 
-class AskedIn(Schema):
+class AskedIn(In):
     amount: Amount | None = None
     essential: bool = True
     purpose: Annotated[Text, Field(max_length=600)] = ""
 
 
-class DraftIn(Schema):
+class DraftIn(In):
     """What isn't named stays; an empty value, or an amount of 0, takes it out. `saves` is the counter that was read."""
 
     title: Line | None = None
     answers: Answers | None = None
     lines: Annotated[dict[Slug, AskedIn], Field(max_length=50)] | None = None
-    saves: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    saves: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = None
 
 
-class SubmitIn(Schema):
-    saves: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+class SubmitIn(In):
+    saves: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = None
 
 
-class StartIn(Schema):
-    organization: Id
+class StartIn(In):
+    organization: Ref
 
 
-class WithdrawIn(Schema):
+class WithdrawIn(In):
     reason: Annotated[Text, Field(max_length=600)] = ""
 
 
-class OverruleIn(Schema):
+class OverruleIn(In):
     answer: Answer
     reason: Why
 
 
-class FindIn(Schema):
+class FindIn(In):
     """`discounts_confirmed`: the declared facts that a discount of the call rests on (region, youth start-up, kind)
     were checked. It is true unless you say otherwise; false finds the application eligible without any reduction.
     """
@@ -184,22 +184,22 @@ class FindIn(Schema):
     discounts_confirmed: bool = True
 
 
-class SupplementIn(Schema):
+class SupplementIn(In):
     codes: Annotated[list[Code], Field(min_length=1, max_length=100)]
     reason: Why
-    days: Annotated[int, Field(ge=1, le=60)] = 7
+    days: Annotated[Whole, Field(ge=1, le=60)] = 7
 
 
-class AssignIn(Schema):
-    reviewer: Id
+class AssignIn(In):
+    reviewer: Ref
 
 
-class ScoresIn(Schema):
-    scores: Annotated[dict[Slug, Annotated[int, Field(ge=0, le=1000)] | None], Field(max_length=50)]
+class ScoresIn(In):
+    scores: Annotated[dict[Slug, Annotated[Whole, Field(ge=0, le=1000)] | None], Field(max_length=50)]
     comment: Annotated[Text, Field(max_length=4000)] = ""
 
 
-class DecisionIn(Schema):
+class DecisionIn(In):
     """`amounts` by line of the application; None awards all that was asked."""
 
     outcome: Outcome

@@ -160,6 +160,7 @@ def test_what_is_wrong_is_named_at_the_input():
         "x",
     ]
     assert lead.patch(f"/applications/{application.pk}", {"lines": {"0": {"amount": 1}}}, 422)["where"] == ["line-0"]
+    assert lead.patch(f"/applications/{application.pk}", {"lines": {"h100": {}}}, 422)["where"] == ["line-h100"]
 
 
 def _a_draft():
@@ -220,3 +221,30 @@ def test_without_a_token_only_published_calls_are_read():
     for path in ("/managed", "/queue", "/applications", "/reviews", f"/{made.call.code}/manage"):
         assert client.get(f"{V1}{path}").status_code == 401
     assert client.post(f"{V1}/", data="{}", content_type="application/json").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"{line}": "x"},
+        {"{line}": []},
+        {"{line}": 5},
+        {"{line}": None},
+        {"{line}": {"amuont": 5}},
+        {"{line}": {"amount": "5"}},
+        {"{line}": {"amount": True}},
+        {"h100": "x"},
+        {"h100": {}},
+    ],
+)
+def test_a_line_of_the_wrong_kind_is_refused_and_what_was_asked_stays(lines: dict[str, Any]) -> None:
+    lead, draft = _a_draft()
+    line = draft.call.lines.all()[0]
+    path = f"/applications/{draft.pk}"
+    lead.patch(path, {"lines": {str(line.pk): {"amount": 3600, "purpose": "학습"}}})
+    sent = {name.replace("{line}", str(line.pk)): value for name, value in lines.items()}
+    answer = lead.patch(path, {"lines": sent}, 422)
+    assert next(iter(sent)) in str(answer["where"])
+    assert list(answer["errors"]) == answer["where"]
+    draft.refresh_from_db()
+    assert draft.asked[str(line.pk)]["amount"] == 3600

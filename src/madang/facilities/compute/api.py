@@ -17,7 +17,7 @@ from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
 from madang.jobs.models import Job
-from madang.web.api import BIG, PROBLEMS, Id, Line, bytes_of
+from madang.web.api import BIG, PROBLEMS, Id, In, Line, Ref, Whole, bytes_of
 
 router = Router()
 
@@ -26,18 +26,18 @@ Argument = Annotated[str, Field(max_length=MOST_ARGUMENT)]
 Offset = Annotated[int, Field(ge=0, le=BIG)]
 
 
-class JobIn(Schema):
+class JobIn(In):
     """A script to run. `uuid` is yours to choose: the same one with the same content is the same job.
 
     `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes.
     """
 
-    allocation: Id
+    allocation: Ref
     name: Annotated[Line, Field(min_length=1, max_length=80)]
     script: Script
     arguments: Annotated[list[Argument], Field(max_length=MOST_ARGUMENTS)] = []
-    gpus: Annotated[int, Field(ge=1, le=1024)] = 1
-    limit_s: Annotated[int, Field(ge=1, le=MAX_LIMIT_S)]
+    gpus: Annotated[Whole, Field(ge=1, le=1024)] = 1
+    limit_s: Annotated[Whole, Field(ge=1, le=MAX_LIMIT_S)]
     uuid: UUID | None = None
 
 

@@ -9,7 +9,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
@@ -26,14 +26,14 @@ def number(text: str | None, most: int = 2**62) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and int(text[:20]) <= most else None
 
 
-@require_GET
+@require_safe
 def partitions(request: HttpRequest) -> HttpResponse:
     access = access_of(request.user)
     keeps = access.holds(Role.OPERATOR) or access.somewhere(Role.STEWARD)
     return render(request, "compute/partitions.html", {"places": queries.places(), "keeps": keeps})
 
 
-@require_GET
+@require_safe
 def partition(request: HttpRequest, code: str) -> HttpResponse:
     place = queries.place(code)
     mine = queries.usable_on(request.user, place.partition.resource_id) if request.user.is_authenticated else None
@@ -41,7 +41,7 @@ def partition(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def health(request: HttpRequest) -> HttpResponse:
     state = queries.health(request.user)
     warnings = {
@@ -78,7 +78,7 @@ def add_partition(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     mine = request.GET.get("whose") == "mine"
     live = {"live": True, "ended": False}.get(request.GET.get("state", ""))
@@ -164,7 +164,7 @@ def _estimate(offer: queries.Offer | None, form: SubmitForm) -> queries.Estimate
 
 
 @login_required
-@require_GET
+@require_safe
 def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     context = {**_facts(row), "log": queries.log_tail(row), "history": _history(row)}
@@ -172,7 +172,7 @@ def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """What was written since `offset`, and the state of the job: asked for again and again until the job has ended."""
     row = job_queries.job_for(request.user, uuid)
@@ -236,7 +236,7 @@ def _attachment(response: HttpResponse | StreamingHttpResponse) -> HttpResponse 
 
 
 @login_required
-@require_GET
+@require_safe
 def whole_log(request: HttpRequest, uuid: UUID) -> Any:
     row = job_queries.job_for(request.user, uuid)
     response = StreamingHttpResponse(queries.whole_log(row), content_type="text/plain; charset=utf-8")
@@ -245,7 +245,7 @@ def whole_log(request: HttpRequest, uuid: UUID) -> Any:
 
 
 @login_required
-@require_GET
+@require_safe
 def script(request: HttpRequest, uuid: UUID) -> Any:
     row = job_queries.job_for(request.user, uuid)
     response = HttpResponse(row.script, content_type="text/plain; charset=utf-8")
@@ -254,7 +254,7 @@ def script(request: HttpRequest, uuid: UUID) -> Any:
 
 
 @login_required
-@require_GET
+@require_safe
 def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
     row = job_queries.job_for(request.user, uuid)
     opened = queries.open_file(row, path)

@@ -83,7 +83,7 @@ def test_nobody_reaches_another_tenants_grant_over_http() -> None:
     story, other = make.granted(), make.granted()
     agreement = story.grant.agreements.get()
     elsewhere = identity.officer("program", programs.program().pk)
-    body = {"version": 1, "digest": agreement.digest, "signed_as": "x", "reason": "r"}
+    signed, why = {"version": 1, "digest": agreement.digest, "signed_as": "x"}, {"reason": "r"}
     number, allocation = story.grant.number, story.compute.pk
     for person in (other.lead, identity.member(other.organization), elsewhere, identity.reviewer()):
         api = Api(person)
@@ -91,14 +91,14 @@ def test_nobody_reaches_another_tenants_grant_over_http() -> None:
             status, answer = api.get(path)
             assert (path, status) == (path, 404)
             assert story.grant.title not in str(answer)
-        for path in (
-            f"/{number}/accept",
-            f"/{number}/decline",
-            f"/{number}/close",
-            f"/allocations/{allocation}/pause",
-            f"/allocations/{allocation}/resume",
-            f"/announce/{story.call.code}",
-            f"/promote/{story.application.pk}",
+        for path, body in (
+            (f"/{number}/accept", signed),
+            (f"/{number}/decline", why),
+            (f"/{number}/close", why),
+            (f"/allocations/{allocation}/pause", why),
+            (f"/allocations/{allocation}/resume", why),
+            (f"/announce/{story.call.code}", {}),
+            (f"/promote/{story.application.pk}", {}),
         ):
             status, answer = api.post(path, body)
             assert (path, status) == (path, 404)

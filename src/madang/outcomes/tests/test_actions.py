@@ -49,6 +49,7 @@ def test_the_same_file_twice_is_kept_once() -> None:
         ("title", "   "),
         ("share_percent", 101),
         ("share_percent", -1),
+        ("share_percent", 0),
         ("evidence", []),
         ("evidence", [make.file(b"x", "a\u202eb.pdf")]),
         ("evidence", [make.file(b"x", "n" * 300)]),

@@ -56,8 +56,7 @@ def test_nobody_reaches_another_tenants_outcome_over_http() -> None:
     (evidence,) = outcome.evidence.all()
     for address in (path, f"{path}/evidence/{evidence.pk}"):
         assert stranger.get(address).status_code == 404
-    for verb in ("verify", "return"):
-        body = {"level": "2_evidence", "reason": "r"}
+    for verb, body in (("verify", {"level": "2_evidence", "reason": "r"}), ("return", {"reason": "r"})):
         assert stranger.post(f"{path}/{verb}", body, content_type="application/json").status_code == 404
     assert stranger.post(f"/api/v1/outcomes/report/{story.grant.number}", make.facts()).status_code == 404
     mine = make.facts(replaces=outcome.pk)
@@ -74,6 +73,7 @@ def test_nobody_reaches_another_tenants_outcome_over_http() -> None:
         {"amount": 10**30},
         {"occurred_on": "2999-01-01"},
         {"share_percent": 101},
+        {"share_percent": 0},
         {"title": "a\x00b"},
         {"kind": "fame"},
         {"evidence": []},

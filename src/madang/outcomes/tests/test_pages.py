@@ -93,6 +93,7 @@ def test_a_lead_reports_on_the_page_with_two_files() -> None:
         {"title": "x" * 201},
         {"title": "\u202eevil"},
         {"share_percent": "101"},
+        {"share_percent": "0"},
         {"kind": "fame"},
     ],
 )

@@ -1,8 +1,12 @@
+import unicodedata
+
+import pydantic
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import override_settings
 
+from madang.web.api import Line
 from madang.web.forms import Day, Form, Instant, TextField, Upload, WholeNumber, unusable
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 
@@ -39,6 +43,32 @@ def test_the_sign_that_can_not_be_used_is_named() -> None:
     assert unusable("a\u202eb") == "U+202E"
     assert unusable("a\nb") == "U+000A"
     assert unusable("a\nb", lines=True) is None
+
+
+def test_breaks_that_are_no_line_feed_stand_only_where_lines_may() -> None:
+    for sign in "\u2028\u2029":
+        assert unusable(f"a{sign}b") == f"U+{ord(sign):04X}"
+        assert unusable(f"a{sign}b", lines=True) is None
+        with pytest.raises(ValidationError):
+            TextField().clean(f"a{sign}b")
+
+
+@pytest.mark.parametrize(
+    "name", ["\u200b", "\u3164", "\u115f\u1160", "\uffa0\u3164", "\u2800", "\u200d\u0301", "\u2060 \u00ad"]
+)
+def test_a_name_that_nobody_can_see_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TextField().clean(name)
+    with pytest.raises(ValidationError):
+        TextField(required=False).clean(name)
+    with pytest.raises(pydantic.ValidationError, match="no visible sign"):
+        pydantic.TypeAdapter(Line).validate_python(name)
+
+
+@pytest.mark.parametrize("name", ["", "a", "마\u3164당", "👩\u200d🔬", "e\u0301", "."])
+def test_what_joins_signs_that_can_be_seen_stays(name: str) -> None:
+    assert TextField(required=False).clean(name) == unicodedata.normalize("NFC", name)
+    assert pydantic.TypeAdapter(Line).validate_python(name) == unicodedata.normalize("NFC", name)
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "9007199254740993", "9" * 40, "١x", "NaN", ""])

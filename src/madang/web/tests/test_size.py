@@ -21,4 +21,4 @@ def test_eleven_gigabytes_get_a_clear_page(client: Client, path: str) -> None:
 @pytest.mark.django_db
 def test_eleven_gigabytes_get_a_problem_from_the_api(client: Client) -> None:
     answer = client.post("/api/v1/compute/jobs", b"", content_type="application/json", CONTENT_LENGTH=ELEVEN_GB)
-    assert (answer.status_code, list(answer.json())) == (413, ["title", "where"])
+    assert (answer.status_code, list(answer.json())) == (413, ["title", "where", "errors"])
