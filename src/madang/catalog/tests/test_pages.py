@@ -158,7 +158,7 @@ def test_nobody_else_changes_the_catalog_by_page_or_api() -> None:
         (reverse("catalog:place"), {"code": "x", "name_ko": "x", "name_en": "x"}),
     ]
     calls = [
-        ("post", f"/resources/{mine.code}/rates", {**rate, "per_amount": 1}),
+        ("post", f"/resources/{mine.code}/rates", {**{k: v for k, v in rate.items() if k != "per"}, "per_amount": 1}),
         ("post", f"/resources/{mine.code}/retire", {"reason": "x"}),
         ("patch", f"/resources/{mine.code}", {"name_ko": "x"}),
         ("post", "/places", {"code": "x", "name_ko": "x", "name_en": "x"}),

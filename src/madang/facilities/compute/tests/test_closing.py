@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import translation
 
 from madang.engines.base import Outcome
 from madang.grants import actions as grants
@@ -15,6 +16,14 @@ from madang.ledger import queries as ledger
 from madang.workflow.errors import Refused
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def in_korean():
+    with translation.override("ko"):
+        yield
+
+
 paper = pytest.fixture(make.paper_host)
 
 
