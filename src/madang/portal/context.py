@@ -47,10 +47,10 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         demo=settings.DEMO,
     )
     access = access_of(user)
-    made.menu = [
-        Entry(label, reverse(page), current=_is_here(request.path, reverse(page)))
-        for label, page in _menu(known, access)
-    ]
+    menu = [(label, reverse(page)) for label, page in _menu(known, access)]
+    # One page may lie below another: the nearest of those that lead here is the current one.
+    nearest = max((href for _label, href in menu if request.path.startswith(href)), key=len, default="")
+    made.menu = [Entry(label, href, current=href == nearest) for label, href in menu]
     made.foot = [
         Entry(_("Board"), reverse("insight:board")),
         Entry(_("API"), reverse("api:openapi-view")),
@@ -81,6 +81,7 @@ def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
         (Role.OPERATOR, _("People"), "identity:people"),
         (Role.OPERATOR, _("Compute"), "compute:health"),
         (Role.STEWARD, _("Compute"), "compute:partitions"),
+        (Role.STEWARD, _("Allocations"), "grants:steward"),
         (Role.AUDITOR, _("Log"), "identity:log"),
         (Role.AUDITOR, _("Ledger"), "grants:ledger"),
     ]
@@ -89,10 +90,6 @@ def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
     if access.organizations and not (access.somewhere(Role.OFFICER) or access.somewhere(Role.OPERATOR)):
         entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]
     return [*entries, (_("Board"), "insight:board")]
-
-
-def _is_here(path: str, page: str) -> bool:
-    return path.startswith(page)
 
 
 def _demo_people(request: HttpRequest) -> dict[str, Any]:

@@ -4,7 +4,10 @@ import pytest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
+from madang.catalog.tests import make as catalog
+from madang.identity.models import Person
 from madang.identity.tests import make
+from madang.portal.context import shell
 from madang.web.middleware import PlainAnswers
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 
@@ -133,3 +136,32 @@ def test_somebody_who_is_logged_in_sees_their_name_and_the_way_out() -> None:
     page = client.get("/no/such/page/").content.decode()
     assert "이름이&lt;아주&gt;긴사람" in page
     assert reverse("account_logout") in page
+
+
+def menu_of(person: Person, at: str) -> dict[str, bool]:
+    """Where the menu of an address leads, and whether that is here."""
+    request = RequestFactory().get(at)
+    request.user = person
+    return {entry.href: entry.current for entry in shell(request)["shell"].menu}
+
+
+@pytest.mark.django_db
+def test_whoever_is_steward_of_something_finds_what_is_lent_of_it_in_the_menu() -> None:
+    lent = reverse("grants:steward")
+    for steward in (make.steward(), make.steward("resource", catalog.resource().pk)):
+        client = in_language("ko")
+        client.force_login(steward, backend="django.contrib.auth.backends.ModelBackend")
+        assert f'<a href="{lent}" aria-current="page">자원 할당</a>' in client.get(lent).content.decode()
+    for other in (make.officer(), make.reviewer(), make.organization().memberships.get().person):
+        assert lent not in menu_of(other, "/")
+
+
+@pytest.mark.django_db
+def test_of_two_entries_that_lead_to_a_page_the_nearer_one_is_current() -> None:
+    both = make.officer()
+    make.actions.give_role(make.operator(), person=both, role="steward", scope="site", scope_id=0, reason="for a test")
+    make.forget(both)
+    for at in (reverse("grants:steward"), reverse("grants:list"), reverse("calls:managed")):
+        assert [href for href, current in menu_of(both, at).items() if current] == [at]
+    assert [href for href, current in menu_of(both, reverse("grants:ledger")).items() if current] == ["/grants/"]
+    assert not any(menu_of(both, "/").values())
