@@ -20,11 +20,15 @@ import httpx
 
 
 class Problem(Exception):
-    """The site refused: `status` as in HTTP, `title` for people, `where` names the inputs it is about."""
+    """The site refused: `status` as in HTTP, `title` for people, `where` names the inputs it is about, `errors` says
+    what is wrong with each of them.
+    """
 
-    def __init__(self, status: int, title: str, where: list[str] | None = None) -> None:
+    def __init__(
+        self, status: int, title: str, where: list[str] | None = None, errors: dict[str, str] | None = None
+    ) -> None:
         super().__init__(title)
-        self.status, self.title, self.where = status, title, where or []
+        self.status, self.title, self.where, self.errors = status, title, where or [], errors or {}
 
 
 class Unreachable(Problem):
@@ -119,6 +123,8 @@ class Client:
             )
         try:
             said = answer.json()
-            return Problem(answer.status_code, str(said["title"]), list(said.get("where", [])))
+            return Problem(
+                answer.status_code, str(said["title"]), list(said.get("where", [])), dict(said.get("errors", {}))
+            )
         except (ValueError, KeyError, TypeError):
             return Problem(answer.status_code, f"the site answered {answer.status_code}")

@@ -91,8 +91,14 @@ class Doing:
             self._last = same
 
 
+def _lines(problem: Problem) -> list[str]:
+    """What was refused, then what is wrong at each field: a title that only says one of these again is left out."""
+    fields = [f"{name}: {what}" for name, what in problem.errors.items()]
+    return fields if problem.title in (*fields, *problem.errors.values()) else [problem.title, *fields]
+
+
 def answers(command: Callable[P, R]) -> Callable[P, R]:
-    """A Problem becomes a line on stderr and an exit code."""
+    """A Problem becomes a line on stderr and an exit code; for programs also JSON on stdout, as the API says it."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -101,6 +107,8 @@ def answers(command: Callable[P, R]) -> Callable[P, R]:
         except Problem as problem:
             code = {0: NO_ANSWER, 401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: MISSING}.get(problem.status, REFUSED)
             hint = " Run `madang login` first." if problem.status == 401 else ""
-            fail(problem.title + hint, code)
+            if kwargs.get("json"):
+                as_json({name: getattr(problem, name) for name in ("status", "title", "where", "errors")})
+            fail("\n  ".join(_lines(problem)) + hint, code)
 
     return run

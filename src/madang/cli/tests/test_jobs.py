@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import typer
 
 from madang.cli import compute
-from madang.client import Problem
+from madang.cli.show import _lines
+from madang.client import Client, Problem
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
 from madang.jobs.models import Job, JobState
@@ -157,6 +159,32 @@ def test_what_the_site_refuses_is_1(world, more):
     answer = world.type("submit", str(world.script), *more)
     assert (answer.exit_code, Job.objects.count()) == (1, 0)
     assert answer.stderr.startswith("madang: ")
+
+
+@database
+def test_what_is_wrong_is_said_at_its_field_to_people_and_to_programs(world):
+    words = ("submit", str(world.script), "--name", "x" * 81, "--time", "9999:00:00")
+    answer = world.type(*words)
+    said = json.loads(world.type(*words, "--json").stdout)
+    assert (said["status"], sorted(said["errors"]), said["where"]) == (422, ["limit_s", "name"], list(said["errors"]))
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == "madang: " + "\n  ".join(f"{name}: {what}" for name, what in said["errors"].items()) + "\n"
+    with pytest.raises(Problem) as raised, Client(world.type.url, world.token) as client:
+        client.post("/compute/jobs", {"allocation": world.allocation.pk, "script": "#!", "name": "x", "gpus": 0})
+    assert {name: raised.value.errors[name] for name in ("gpus", "limit_s")} == {
+        "gpus": "Input should be greater than or equal to 1",
+        "limit_s": "Field required",
+    }
+
+
+@database
+def test_a_title_that_says_more_than_its_fields_is_said_before_them(world):
+    answer = world.type("submit", str(world.script), "--time", "11:00:00", "--json")
+    said = json.loads(answer.stdout)
+    assert (answer.exit_code, said["errors"]) == (1, {"limit_s": said["title"]})
+    assert answer.stderr == f"madang: limit_s: {said['title']}\n"
+    assert _lines(Problem(422, "not like this", errors={"name": "too long"})) == ["not like this", "name: too long"]
+    assert _lines(Problem(404, "not there")) == ["not there"]
 
 
 @database
