@@ -253,7 +253,13 @@ def files(uuid: JobId, json: Json = False) -> None:
     if json:
         as_json(found)
     else:
-        table(["file", "bytes"], ([entry["path"], f"{entry['size']:,}"] for entry in found))
+        table(
+            ["file", "bytes"],
+            (
+                [entry["path"] + ("" if entry["downloadable"] else " (can't be fetched)"), f"{entry['size']:,}"]
+                for entry in found
+            ),
+        )
 
 
 @answers
@@ -261,7 +267,7 @@ def cp(
     source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files.")],
     to: Annotated[Path, typer.Argument(help="A folder, or for one file its new name.")] = Path(),
 ) -> None:
-    """Fetch files that a job wrote."""
+    """Fetch files that a job wrote: those whose names can be part of an address. The others are named."""
     uuid, colon, path = source.partition(":")
     if not colon:
         fail("name the file as JOB:PATH, or all of them as JOB:", USAGE)
@@ -271,14 +277,19 @@ def cp(
         wanted = [entry for entry in entries if not path or entry["path"] == path]
         if not wanted:
             fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
+        good = [entry for entry in wanted if entry["downloadable"]]
+        odd = [entry["path"] for entry in wanted if not entry["downloadable"]]
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
         with Progress(*columns, console=err, transient=True) as progress:
-            for entry in wanted:
+            for entry in good:
                 target = _target(to, entry["path"], whole=not path)
                 bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
                 for size in client.download(f"/compute/jobs/{found['uuid']}/files/{quote(entry['path'])}", target):
                     progress.advance(bar, size)
                 out.print(plain(str(target)), soft_wrap=True)
+    # What an odd name is shown as may be the true name of another file, which was fetched.
+    if odd and not (path and good):
+        fail("not fetched, as no address can hold the name: " + ", ".join(odd), REFUSED)
 
 
 def _target(to: Path, path: str, *, whole: bool) -> Path:

@@ -252,6 +252,30 @@ def test_files_are_fetched_into_the_folder_that_is_named(world, tmp_path):
     assert "madang files" in missing.stderr
 
 
+@database
+def test_files_whose_names_no_address_can_hold_are_named_and_the_others_fetched(world, tmp_path):
+    job = world.job()
+    make.wrote(job, result_txt=b"42\n")
+    (make.folder(job) / "work" / "a\nb.txt").write_bytes(b"odd")
+    (make.folder(job) / "work" / "a\ufffdb.txt").write_bytes(b"only resembles it")
+    listed = {(row["path"], row["size"]): row["downloadable"] for row in world.type.json("files", str(job.uuid))}
+    assert listed == {("a\ufffdb.txt", 3): False, ("a\ufffdb.txt", 17): True, ("result.txt", 3): True}
+    assert "a\ufffdb.txt (can't be fetched)" in world.type("files", str(job.uuid)).stdout
+    to = tmp_path / "got"
+    answer = world.type("cp", f"{job.uuid}:", str(to))
+    assert (answer.exit_code, {path.name: path.read_bytes() for path in to.iterdir()}) == (
+        1,
+        {"a\ufffdb.txt": b"only resembles it", "result.txt": b"42\n"},
+    )
+    said = "madang: not fetched, as no address can hold the name: a\ufffdb.txt"
+    assert answer.stderr.splitlines()[-1] == said
+    assert world.type("cp", f"{job.uuid}:a\ufffdb.txt", str(to / "one")).exit_code == 0
+    assert (to / "one").read_bytes() == b"only resembles it"
+    (make.folder(job) / "work" / "a\ufffdb.txt").unlink()
+    answer = world.type("cp", f"{job.uuid}:a\ufffdb.txt", str(to / "two"))
+    assert (answer.exit_code, answer.stderr.splitlines()[-1], (to / "two").exists()) == (1, said, False)
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\\..\\x", "a/\0"])
 def test_a_path_that_leaves_the_folder_is_not_written(tmp_path, path):
     for whole in (True, False):

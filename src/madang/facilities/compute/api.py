@@ -89,9 +89,12 @@ class JobLogOut(Schema):
 
 
 class FileOut(Schema):
+    """`size` in bytes. Where it isn't `downloadable`, no address can hold its name, and `path` only resembles that."""
+
     path: str
     size: int
     modified_at: datetime
+    downloadable: bool
 
 
 class FilesOut(Schema):
@@ -311,7 +314,7 @@ def whole_log(request: HttpRequest, uuid: UUID) -> Any:
 @router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a job wrote")
 def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
-    return {"items": [{"path": e.path, "size": e.size, "modified_at": e.modified_at} for e in queries.files_of(row)]}
+    return {"items": queries.files_of(row)}
 
 
 @router.get(

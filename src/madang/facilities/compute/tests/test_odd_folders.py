@@ -167,6 +167,7 @@ def test_names_that_no_address_can_hold_are_listed_without_a_link(row, ended):
         "한글 #?%.txt",
         "\ufffd<i>.bin",
     ]
+    assert [entry["downloadable"] for entry in listed] == [False, False, True, True, False]
     assert "<bdi>a\ufffdb.txt</bdi></th>" in page
     assert "<bdi>\ufffd&lt;i&gt;.bin</bdi></th>" in page
     assert page.count(f"/{ended.uuid}/files/") - page.count(f"/{ended.uuid}/files/delete") >= 2
