@@ -30,7 +30,8 @@ OUT_OF_DATE = gettext_lazy(
 @login_required
 @require_safe
 def mine(request: Asked) -> HttpResponse:
-    return render(request, "calls/my_applications.html", {"rows": queries.applications_of(request.user)})
+    found = queries.applications_of(request.user, after=request.GET.get("after"), limit=60)
+    return render(request, "calls/my_applications.html", {"found": found})
 
 
 @login_required

@@ -21,10 +21,12 @@ from madang.workflow.errors import Refused
 @login_required
 @require_safe
 def queue(request: Asked) -> HttpResponse:
-    rows = queries.review_queue(request.user)
+    found = queries.review_queue(request.user, after=request.GET.get("after"), limit=60)
     context = {
-        "waiting": [row for row in rows if row.state == AssignmentState.ASSIGNED],
-        "done": [row for row in rows if row.state != AssignmentState.ASSIGNED],
+        "found": found,
+        "first": "after" not in request.GET,
+        "waiting": [row for row in found.items if row.state == AssignmentState.ASSIGNED],
+        "done": [row for row in found.items if row.state != AssignmentState.ASSIGNED],
     }
     return render(request, "calls/reviews.html", context)
 

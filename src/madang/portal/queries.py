@@ -24,6 +24,7 @@ from madang.programs.models import Program
 
 FEW = 5
 MOST_FOUND = 20
+MOST_WAITING = 200
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,19 @@ def my(person: Person) -> My:
     made = My(roles=sorted({role for role, _scope, _id in access.roles}))
     if access.organizations:
         made.tenant = True
-        made.applications = calls.applications_of(person)[:FEW]
+        made.applications = calls.applications_of(person, limit=FEW).items
         made.grants = grants.grants_of(person, limit=FEW)
         made.jobs = jobs.jobs_of(person, limit=FEW).items
         # Whoever works for the agency belongs to it, and holds nothing: their page is their work.
         made.tenant = bool(made.applications or made.grants or not made.roles)
     if access.somewhere(Role.OFFICER):
         made.officer = True
-        made.queue = [_waiting(item) for item in calls.officer_queue(person)]
+        made.queue = [_waiting(item) for item in calls.officer_queue(person, limit=MOST_WAITING).items]
         made.outcomes = outcomes.queue(person, limit=FEW).rows
     if access.somewhere(Role.REVIEWER):
         made.reviewer = True
-        made.reviews = [row for row in calls.review_queue(person) if row.state == AssignmentState.ASSIGNED]
+        queue = calls.review_queue(person, limit=MOST_WAITING).items
+        made.reviews = [row for row in queue if row.state == AssignmentState.ASSIGNED]
     if access.somewhere(Role.EXECUTIVE):
         made.board = insight.board(person, localdate()).lines
     made.staff = _staff(set(made.roles))

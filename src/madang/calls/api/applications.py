@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import FileResponse, HttpRequest
-from ninja import File, Path, Router, Status
+from ninja import File, Path, Query, Router, Status
 from ninja.files import UploadedFile
 
 from madang.calls import actions, queries
@@ -15,11 +15,13 @@ from madang.web.api import PROBLEMS, bytes_of
 
 router = Router()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
+After = Annotated[str | None, Query(max_length=80, description="the `next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("/applications", response={200: list[shapes.TenantRowOut]} | PROBLEMS, summary="Your organizations' own")
-def applications(request: HttpRequest) -> Any:
-    return queries.applications_of(me(request))
+@router.get("/applications", response={200: shapes.TenantRowsOut} | PROBLEMS, summary="Your organizations' own")
+def applications(request: HttpRequest, after: After = None, limit: Limit = 50) -> Any:
+    return queries.applications_of(me(request), after=after, limit=limit)
 
 
 @router.get("/applications/{id}", response={200: shapes.TenantOut} | PROBLEMS, summary="One of your applications")

@@ -9,6 +9,7 @@ from ninja import Query, Router, Status
 
 from madang.calls import actions, queries
 from madang.calls.api import shapes
+from madang.calls.api.applications import After, Limit
 from madang.calls.models import ApplicationState, CallState, Stage
 from madang.catalog import queries as catalog
 from madang.identity import queries as identity
@@ -19,8 +20,6 @@ from madang.workflow.errors import Missing, Refused
 
 router = Router()
 Search = Annotated[str, Query(max_length=100)]
-After = Annotated[str | None, Query(max_length=80, description="the `next` of the page before")]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 @router.get(
@@ -46,9 +45,9 @@ def managed(
     return queries.managed_calls(me(request), state=state or "", after=after, limit=limit)
 
 
-@router.get("/queue", response={200: list[shapes.QueueOut]} | PROBLEMS, summary="What waits for you as an officer")
-def queue(request: HttpRequest) -> Any:
-    return queries.officer_queue(me(request))
+@router.get("/queue", response={200: shapes.QueueRowsOut} | PROBLEMS, summary="What waits for you as an officer")
+def queue(request: HttpRequest, after: After = None, limit: Limit = 50) -> Any:
+    return queries.officer_queue(me(request), after=after, limit=limit)
 
 
 @router.get("/{code}", response={200: shapes.WholeCallOut} | PROBLEMS, auth=None, summary="One published call")

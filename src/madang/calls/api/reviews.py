@@ -9,16 +9,16 @@ from ninja import Router, Status
 
 from madang.calls import actions, queries
 from madang.calls.api import shapes
-from madang.calls.api.applications import Id
+from madang.calls.api.applications import After, Id, Limit
 from madang.identity.access import me
 from madang.web.api import PROBLEMS
 
 router = Router()
 
 
-@router.get("/reviews", response={200: list[shapes.ReviewRowOut]} | PROBLEMS, summary="What is assigned to you")
-def reviews(request: HttpRequest) -> Any:
-    return queries.review_queue(me(request))
+@router.get("/reviews", response={200: shapes.ReviewRowsOut} | PROBLEMS, summary="What is assigned to you")
+def reviews(request: HttpRequest, after: After = None, limit: Limit = 50) -> Any:
+    return queries.review_queue(me(request), after=after, limit=limit)
 
 
 @router.get("/reviews/{id}", response={200: shapes.ReviewOut} | PROBLEMS, summary="One review")

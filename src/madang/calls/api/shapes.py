@@ -335,6 +335,11 @@ class QueueOut(Schema):
     since: datetime
 
 
+class QueueRowsOut(Schema):
+    items: list[QueueOut]
+    next: str | None
+
+
 class DocumentOut(Schema):
     id: int
     code: str
@@ -418,6 +423,11 @@ class TenantRowOut(Schema):
     deadline: datetime
     open: bool
     decision: DecisionOut | None
+
+
+class TenantRowsOut(Schema):
+    items: list[TenantRowOut]
+    next: str | None
 
 
 class TenantOut(Schema):
@@ -578,6 +588,11 @@ class ReviewRowOut(Schema):
     state: AssignmentState
     total: int | None
     open: bool
+
+
+class ReviewRowsOut(Schema):
+    items: list[ReviewRowOut]
+    next: str | None
 
 
 class ReviewLineOut(Schema):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
@@ -149,7 +150,7 @@ def calls_applications(
     return Rows(rows, str(page[limit - 1].receipt) if len(page) > limit else None)
 
 
-def officer_queue(person: Any) -> list[QueueItem]:
+def officer_queue(person: Any, *, after: str | None = None, limit: int = 50) -> Rows[QueueItem]:
     """What waits for the person as an officer, the oldest first. Three SQL statements."""
     moment = now()
     calls = {
@@ -159,7 +160,7 @@ def officer_queue(person: Any) -> list[QueueItem]:
         .select_related("program")
     }
     if not calls:
-        return []
+        return Rows([])
     counts: dict[int, dict[str, Any]] = defaultdict(dict)
     rows = (
         Call.objects.filter(pk__in=calls, applications__receipt__isnull=False)
@@ -184,7 +185,22 @@ def officer_queue(person: Any) -> list[QueueItem]:
     for row in rows:
         counts[row["pk"]][row["applications__state"]] = row
     items = [item for call in calls.values() for item in _waiting(call, counts[call.pk], moment)]
-    return sorted(items, key=lambda item: (item.since, item.call.pk, item.kind))
+    items = sorted(items, key=_place)
+    try:
+        instant, call, kind = (after or "").split("~")
+        place = (datetime.fromisoformat(instant), int(call), kind)
+        items = [item for item in items if _place(item) > place]
+    except (ValueError, TypeError):
+        pass  # no page, or a made-up one: the first
+    limit = min(max(limit, 1), 200)
+    if len(items) <= limit:
+        return Rows(items)
+    since, id, what = _place(items[limit - 1])
+    return Rows(items[:limit], f"{since.isoformat()}~{id}~{what}")
+
+
+def _place(item: QueueItem) -> tuple[datetime, int, str]:
+    return item.since, item.call.pk, item.kind
 
 
 def _waiting(call: Any, counts: dict[str, Any], moment: Any) -> list[QueueItem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import OuterRef, Prefetch, Subquery
+from django.db.models import Case, OuterRef, Prefetch, Q, Subquery, Value, When
 
 from madang.calls import blind
 from madang.calls.models import (
@@ -24,6 +24,7 @@ from madang.calls.queries.shapes import (
     LineView,
     ReviewRow,
     ReviewView,
+    Rows,
     field_views,
     missing,
     submitted_documents,
@@ -31,20 +32,39 @@ from madang.calls.queries.shapes import (
 )
 from madang.identity.models import Organization
 
+_OPEN = Q(application__call__state=CallState.EVALUATING, application__state=ApplicationState.ELIGIBLE)
+_TURN = Case(
+    When(_OPEN & Q(state=AssignmentState.ASSIGNED), then=Value(0)),
+    When(_OPEN, then=Value(1)),
+    When(state=AssignmentState.ASSIGNED, then=Value(2)),
+    default=Value(3),
+)
 
-def review_queue(person: Any) -> list[ReviewRow]:
-    """What is assigned to the person, what isn't scored yet first. Two SQL statements."""
+
+def review_queue(person: Any, *, after: str | None = None, limit: int = 50) -> Rows[ReviewRow]:
+    """What is assigned to the person, what can and isn't scored yet first. Two SQL statements."""
     if not person.pk:
-        return []
+        return Rows([])
     latest = ScoreSheet.objects.filter(assignment=OuterRef("pk")).order_by("-id")
-    assignments: list[Any] = list(
+    found = (
         Assignment.objects.filter(reviewer=person.pk)
         .exclude(state=AssignmentState.RECUSED)
         .exclude(application__state=ApplicationState.WITHDRAWN)
-        .select_related("application__call__program", "application__organization")
-        .annotate(total=Subquery(latest.values("total")[:1]))
-        .order_by("-id")[:500]
+        .annotate(turn=_TURN)
     )
+    try:
+        turn, _tilde, id = (after or "").partition("~")
+        place, last = int(turn), int(id)
+        found = found.filter(Q(turn__gt=place) | Q(turn=place, pk__gt=last))
+    except ValueError:
+        pass  # no page, or a made-up one: the first
+    limit = min(max(limit, 1), 200)
+    page: list[Any] = list(
+        found.select_related("application__call__program", "application__organization")
+        .annotate(total=Subquery(latest.values("total")[:1]))
+        .order_by("turn", "pk")[: limit + 1]
+    )
+    assignments = page[:limit]
     contents: dict[int, Any] = dict(
         Submission.objects.filter(application__in=[row.application_id for row in assignments])
         .order_by("application_id", "-id")
@@ -70,7 +90,8 @@ def review_queue(person: Any) -> list[ReviewRow]:
                 assigned_at=row.assigned_at,
             )
         )
-    return sorted(rows, key=lambda row: (not row.open, row.state != AssignmentState.ASSIGNED, row.assignment_id))
+    last_row = assignments[-1] if len(page) > limit else None
+    return Rows(rows, f"{last_row.turn}~{last_row.pk}" if last_row else None)
 
 
 def review(person: Any, assignment_id: int) -> ReviewView:

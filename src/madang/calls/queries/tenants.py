@@ -24,6 +24,7 @@ from madang.calls.models import (
 from madang.calls.queries.shapes import (
     LineView,
     ReceiptView,
+    Rows,
     TenantApplication,
     TenantRow,
     award_of,
@@ -41,19 +42,22 @@ from madang.workflow.models import LogLine
 DECIDED = (ApplicationState.SELECTED, ApplicationState.RESERVE, ApplicationState.REJECTED)
 
 
-def applications_of(person: Any) -> list[TenantRow]:
-    """All applications of the person's organizations, the newest first."""
+def applications_of(person: Any, *, after: str | None = None, limit: int = 50) -> Rows[TenantRow]:
+    """The applications of the person's organizations, the newest first."""
     mine = access_of(person).organizations
     if not mine:
-        return []
+        return Rows([])
+    found = Application.objects.filter(organization__in=mine)
+    if after and after.isascii() and after.isdigit() and len(after) < 19:
+        found = found.filter(pk__lt=int(after))
+    limit = min(max(limit, 1), 200)
     applications: list[Any] = list(
-        Application.objects.filter(organization__in=mine)
-        .select_related("call__program", "organization", "decision")
+        found.select_related("call__program", "organization", "decision")
         .annotate(clock=CLOCK, extended=extended_until("call", "organization"))
-        .order_by("-id")[:500]
+        .order_by("-id")[: limit + 1]
     )
     rows = []
-    for application in applications:
+    for application in applications[:limit]:
         moment = clock_of(application)
         until = later(application.call.closes_at, application.extended)
         rows.append(
@@ -65,7 +69,7 @@ def applications_of(person: Any) -> list[TenantRow]:
                 decision=_final(application),
             )
         )
-    return rows
+    return Rows(rows, str(applications[limit - 1].pk) if len(applications) > limit else None)
 
 
 def application_for_tenant(person: Any, application_id: int) -> TenantApplication:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -16,6 +17,7 @@ from madang.calls.tests import make
 from madang.calls.when import seoul
 from madang.catalog.tests import make as catalog
 from madang.identity import actions as identity_actions
+from madang.identity.access import forget
 from madang.identity.models import Person
 from madang.identity.tests import make as identity
 from madang.programs.tests import make as programs
@@ -112,7 +114,7 @@ def test_the_story_of_a_call_through_the_api():
     make.deadline_passes(application.call)
     late = lead.post(f"/applications/{id}/submit", {}, 422)
     assert seoul(application.call.closes_at) in late["title"]
-    assert sorted(item["kind"] for item in officer.get("/queue")) == ["screen", "start_evaluation"]
+    assert sorted(item["kind"] for item in officer.get("/queue")["items"]) == ["screen", "start_evaluation"]
     seen = officer.get(f"/applications/{id}/screening")
     assert [rule["answer"] for rule in seen["rules"]] == ["pass", "pass"]
     assert officer.post(f"/applications/{id}/find_eligible", {})["application"]["state"] == "eligible"
@@ -121,7 +123,7 @@ def test_the_story_of_a_call_through_the_api():
     reviewer = identity.reviewer()
     officer.post("/gpu-2030/assign")
     asked = Asker(reviewer)
-    (row,) = asked.get("/reviews")
+    (row,) = asked.get("/reviews")["items"]
     asked.put(f"/reviews/{row['id']}/draft", {"scores": {"impact": 50}})
     assert asked.post(f"/reviews/{row['id']}", {"scores": {"impact": 50}, "comment": "좋음"}, 422)["where"] == [
         "ability"
@@ -208,9 +210,62 @@ def test_nobody_reaches_what_belongs_to_somebody_else():
             ask.post(path, body, 404)
         for path, body in ((f"/{code}/evaluate", None), (f"/{code}/cancel", why), (f"/{code}/assign", None)):
             ask.post(path, body, 403)
-    assert all(row["application"]["id"] == rival.pk for row in Asker(strangers[0]).get("/applications"))
+    assert [row["application"]["id"] for row in Asker(strangers[0]).get("/applications")["items"]] == [rival.pk]
     application.refresh_from_db()
     assert (application.state, Application.objects.count()) == ("eligible", 2)
+
+
+def pages(asker: Asker, path: str, *, limit: int) -> list[list[Any]]:
+    """All pages of a list, read on by `next`."""
+    found, after = [], ""
+    while after is not None:
+        page = asker.get(f"{path}?limit={limit}" + (f"&after={quote(after)}" if after else ""))
+        found.append(page["items"])
+        after = page["next"]
+    return found
+
+
+def test_every_list_of_calls_is_read_in_pages_that_go_on_where_they_stopped():
+    made = make.published(most_awards=9)
+    rows = [make.applied(made.call, hours=1) for _ in range(4)]
+    make.eligible(made, *rows)
+    lead, reviewer = make.lead(rows[0]), identity.reviewer()
+    for row in rows[1:]:
+        row.organization.memberships.create(person=lead, role="member")
+    assignments = [actions.assign(made.officer, application=row, reviewer=reviewer) for row in rows]
+    scores = {"impact": 50, "ability": 30}
+    actions.score(reviewer, assignment=assignments[0], scores=scores, comment="좋음")
+    for _ in range(4):
+        make.draft(program=made.call.program)
+    forget(lead)
+
+    applications = pages(Asker(lead), "/applications", limit=2)
+    assert [[row["application"]["id"] for row in page] for page in applications] == [
+        [rows[3].pk, rows[2].pk],
+        [rows[1].pk, rows[0].pk],
+    ]
+    reviews = pages(Asker(reviewer), "/reviews", limit=3)
+    assert [[row["id"] for row in page] for page in reviews] == [
+        [assignments[1].pk, assignments[2].pk, assignments[3].pk],
+        [assignments[0].pk],
+    ]
+    queue = pages(Asker(made.officer), "/queue", limit=4)
+    whole = Asker(made.officer).get("/queue")
+    assert [len(page) for page in queue] == [4, 2]
+    assert ([item for page in queue for item in page], whole["next"]) == (whole["items"], None)
+    assert {item["kind"] for item in whole["items"]} == {"publish", "assign", "reviews"}
+
+
+@pytest.mark.parametrize("after", ["x", "~", "1~x", "2025-01-01~1~a", "9" * 80, "9~" + "9" * 70, "-1~-1", "1~2~3~4"])
+def test_a_made_up_place_in_a_list_is_harmless(after):
+    made = make.published()
+    application = make.applied(made.call)
+    make.eligible(made, application)
+    reviewer = identity.reviewer()
+    actions.assign(made.officer, application=application, reviewer=reviewer)
+    for person, path in ((make.lead(application), "/applications"), (reviewer, "/reviews"), (made.officer, "/queue")):
+        assert set(Asker(person).get(f"{path}?after={quote(after)}")) == {"items", "next"}
+        Asker(person).get(f"{path}?limit=0", 422)
 
 
 def test_without_a_token_only_published_calls_are_read():

@@ -77,7 +77,7 @@ def test_a_reviewer_of_a_blind_call_learns_nothing_about_the_applicant(made):
     application = a_telling_application(made)
     reviewer, assignment = assigned(made, application)
     seen = queries.review(reviewer, assignment.pk)
-    text = told(queries.review_queue(reviewer)) + told(seen)
+    text = told(queries.review_queue(reviewer).items) + told(seen)
     number = application.organization.business_number
     for name in [*TELLING, number, application.organization.business_number_written]:
         assert name not in text.lower()
@@ -103,14 +103,14 @@ def test_a_reviewer_sees_nothing_that_is_not_assigned(made):
     for person in (other, made.officer, make.lead(application)):
         with pytest.raises(Missing):
             queries.review(person, assignment.pk)
-    assert queries.review_queue(other) == []
+    assert queries.review_queue(other).items == []
     figure = application.documents.get(code="figure").pk
     with pytest.raises(Missing):
         actions.read_document(other, document=figure)
     actions.recuse(reviewer, assignment=assignment, reason="지인")
     with pytest.raises(Missing):
         queries.review(reviewer, assignment.pk)
-    assert queries.review_queue(reviewer) == []
+    assert queries.review_queue(reviewer).items == []
 
 
 def test_a_reviewer_sees_nobody_elses_scores(made):
@@ -119,7 +119,7 @@ def test_a_reviewer_sees_nobody_elses_scores(made):
     other = identity.reviewer()
     second = actions.assign(made.officer, application=application, reviewer=other)
     actions.score(other, assignment=second, scores={"impact": 37, "ability": 13}, comment="남의 의견")
-    text = told(queries.review(reviewer, assignment.pk)) + told(queries.review_queue(reviewer))
+    text = told(queries.review(reviewer, assignment.pk)) + told(queries.review_queue(reviewer).items)
     assert "남의 의견" not in text
     assert queries.review(reviewer, assignment.pk).total is None
 

@@ -60,12 +60,12 @@ def test_a_draft_is_for_members_of_its_organization_only():
     draft = make.drafted(made.call)
     colleague = identity.member(draft.organization)
     assert queries.application_for_tenant(colleague, draft.pk).title == "불량 검출 모델 학습"
-    assert [row.application for row in queries.applications_of(colleague)] == [draft]
+    assert [row.application for row in queries.applications_of(colleague).items] == [draft]
     stranger = identity.lead_of(identity.organization())
     for person in (stranger, identity.reviewer(), NOBODY):
         with pytest.raises(Missing):
             queries.application_for_tenant(person, draft.pk)
-        assert queries.applications_of(person) == []
+        assert queries.applications_of(person).items == []
     with pytest.raises(Missing):
         queries.application_for_officer(made.officer, draft.pk)
     assert queries.calls_applications(made.officer, made.call.code).items == []
@@ -89,7 +89,7 @@ def test_officers_see_what_was_submitted_to_their_programs_and_not_what_is_draft
         ):
             with pytest.raises(Missing):
                 ask()
-    assert queries.officer_queue(identity.reviewer()) == []
+    assert queries.officer_queue(identity.reviewer()).items == []
 
 
 def test_receipts_are_for_members_and_officers_and_say_whether_they_are_intact():
@@ -120,7 +120,7 @@ def test_a_proposal_is_nobodys_to_see_before_the_results():
     lead = make.lead(application)
     before = queries.application_for_tenant(lead, application.pk)
     assert (before.decision, before.lines[0].awarded) == (None, None)
-    assert queries.applications_of(lead)[0].decision is None
+    assert queries.applications_of(lead).items[0].decision is None
     actions.announce(made.officer, call=made.call)
     after = queries.application_for_tenant(lead, application.pk)
     assert after.decision is not None
@@ -181,7 +181,7 @@ def test_an_officers_queue_holds_what_waits_at_each_step():
     officer, call = made.officer, made.call
 
     def kinds():
-        return [(item.kind, item.count) for item in queries.officer_queue(officer)]
+        return [(item.kind, item.count) for item in queries.officer_queue(officer).items]
 
     assert kinds() == [("publish", 1)]
     actions.publish(officer, call=call)
