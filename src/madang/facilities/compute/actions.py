@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Resource
 from madang.engines.base import WORD, EngineError
 from madang.engines.local import declare_slots
-from madang.facilities.compute import host, storage
+from madang.facilities.compute import host, tasks
 from madang.facilities.compute.models import Cluster, EngineKind, Folder, Partition
 from madang.grants.models import Allocation
 from madang.identity.access import access_of, require, require_member
@@ -125,12 +125,13 @@ def submit(
 def delete_files(actor: Person, *, job: Job) -> Job:
     """Free the storage that an ended job holds. Its log, its charge and its row stay.
 
-    It holds what it held until the files are really gone; where removing them fails, the next measuring tries again.
+    The worker removes the files, as there may be very many. It holds what it held until they are really gone; where
+    removing them fails, the next measuring tries again.
     """
     require_member(actor, job.allocation.grant.organization_id)
     if job.lives:
         raise Refused(_("This job hasn't ended: it may still write."))
     with act(actor, "delete_files", on=job):
         Folder.objects.update_or_create(job=job, defaults={"deleted_at": now(), "final": False})
-        transaction.on_commit(lambda: storage.free(job))
+        tasks.remove_files.configure(lock=str(job.uuid)).defer(job=job.pk)
     return job

@@ -314,7 +314,7 @@ def whole_log(request: HttpRequest, uuid: UUID) -> Any:
 @router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a job wrote")
 def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
-    return {"items": queries.files_of(row)}
+    return {"items": [] if queries.removing(row) else queries.files_of(row)}
 
 
 @router.get(

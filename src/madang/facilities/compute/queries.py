@@ -16,7 +16,7 @@ from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
 from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
-from madang.facilities.compute import text
+from madang.facilities.compute import storage, text
 from madang.facilities.compute.models import Cluster, Partition
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.grants.queries import allocations_for_jobs
@@ -187,6 +187,11 @@ class JobFile(FileEntry):
     """A file as it is shown. `downloadable`: its name can be part of an address; if not, `path` only resembles it."""
 
     downloadable: bool = True
+
+
+def removing(job: Job) -> bool:
+    """Whether the files were deleted and the worker isn't done with it: until then they are held, and charged."""
+    return not job.lives and storage.is_going(job)
 
 
 def files_of(job: Job) -> list[JobFile]:

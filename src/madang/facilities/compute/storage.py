@@ -102,6 +102,12 @@ def free(job: Job) -> None:
         logger.exception("the files of job %s could not be removed; the next measuring tries again", job.uuid)
 
 
+def is_going(job: Job) -> bool:
+    """Whether its holder wanted the files of a job gone and they aren't yet."""
+    there = next(folder_of(job).glob("*/*/work"), None) is not None
+    return there and Folder.objects.filter(job=job, deleted_at__isnull=False).exists()
+
+
 def sample() -> int:
     """Charge every open storage for what it held since it was last looked at. How many samples were written."""
     rows = Allocation.objects.filter(

@@ -1,10 +1,17 @@
-"""What runs later: looking at the disk, and charging for what it holds."""
+"""What runs later: removing files, looking at the disk, and charging for what it holds."""
 
 from __future__ import annotations
 
 from procrastinate.contrib.django import app
 
 from madang.facilities.compute import storage
+from madang.jobs.models import Job
+
+
+@app.task(name="compute.remove_files")
+def remove_files(job: int) -> None:
+    """Without another attempt: what could not be removed is tried again by every measuring."""
+    storage.free(Job.objects.get(pk=job))
 
 
 @app.periodic(cron="*/5 * * * *")

@@ -186,13 +186,15 @@ def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _facts(row: Job) -> dict[str, Any]:
-    files = queries.files_of(row)
+    removing = queries.removing(row)
+    files = [] if removing else queries.files_of(row)
     return {
         "job": row,
         "steps": _steps(row),
         "waits": words.waits(row.waits),
         "runs": job_queries.runs_of(row),
         "files": files,
+        "removing": removing,
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
         "watch": job_queries.watches().get(row.engine),
@@ -280,7 +282,7 @@ def delete_files(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
         actions.delete_files(me(request), job=row)
-        messages.success(request, _("The files of this job are deleted."))
+        messages.success(request, _("The files of this job are being removed."))
     except Refused as refused:
         messages.error(request, str(refused))
     return redirect("compute:job", uuid=uuid)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from procrastinate.contrib.django.models import ProcrastinateJob
+
 from madang.catalog.tests import make as catalog
 from madang.engines.local.folders import place
-from madang.facilities.compute import actions, host
+from madang.facilities.compute import actions, host, tasks
 from madang.facilities.compute.models import Cluster, Partition
 from madang.grants.models import Allocation, Grant
 from madang.identity.models import Person
@@ -60,6 +62,15 @@ def folder(job: Job) -> Path:
     path = place(host.runs_of(job.engine), jobs.actions.RunKey(job.uuid))
     (path / "work").mkdir(parents=True, exist_ok=True)
     return path
+
+
+def worked() -> int:
+    """The worker had its turn: the files that were asked to go are removed. How many jobs it did it for."""
+    waiting = ProcrastinateJob.objects.filter(task_name=tasks.remove_files.name, status="todo")
+    found = list(waiting.values_list("args", flat=True))
+    for args in found:
+        tasks.remove_files(**args)
+    return len(found)
 
 
 def wrote(job: Job, log: bytes = b"", **files: bytes) -> None:

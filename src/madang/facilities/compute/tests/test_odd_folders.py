@@ -87,17 +87,21 @@ def test_a_file_at_the_end_of_very_deep_folders_counts(deep):
     assert len([1 for _ in folders.walk(make.folder(deep) / "work")]) == 2
 
 
-def test_very_deep_folders_are_deleted(row, deep, django_capture_on_commit_callbacks):
+def test_very_deep_folders_are_deleted_by_the_worker_and_held_until_they_are_gone(row, deep):
     storage.measure()
     work = make.folder(deep) / "work"
     before = len(os.listdir("/proc/self/fd"))
-    with django_capture_on_commit_callbacks(execute=True):
-        assert browser(row).post(reverse("compute:delete_files", args=[deep.uuid])).status_code == 302
-        assert Folder.objects.get(job=deep).bytes >= 1 << 20
+    page = browser(row).post(reverse("compute:delete_files", args=[deep.uuid]), follow=True).content.decode()
+    assert "The files are being removed" in page
+    assert reverse("compute:delete_files", args=[deep.uuid]) not in page
+    assert (work.exists(), shown(row, deep)[1]) == (True, [])
+    assert Folder.objects.get(job=deep).bytes >= 1 << 20
+    assert make.worked() == 1
     assert not work.exists()
     assert Folder.objects.get(job=deep).bytes < 10_000
     assert len(os.listdir("/proc/self/fd")) <= before + 1
-    assert shown(row, deep)[1] == []
+    page, listed = shown(row, deep)
+    assert ("being removed" in page, listed) == (False, [])
 
 
 def test_locked_folders_are_deleted_at_any_depth(ended):
@@ -114,9 +118,7 @@ def test_locked_folders_are_deleted_at_any_depth(ended):
     assert not work.exists()
 
 
-def test_what_could_not_be_deleted_is_still_held_and_tried_again(
-    row, ended, monkeypatch, django_capture_on_commit_callbacks
-):
+def test_what_could_not_be_deleted_is_still_held_and_tried_again(row, ended, monkeypatch):
     storage.measure()
     (make.folder(ended) / "work" / "more").write_bytes(os.urandom(1 << 20))
     Folder.objects.filter(job=ended).update(bytes=1 << 20)
@@ -126,15 +128,15 @@ def test_what_could_not_be_deleted_is_still_held_and_tried_again(
 
     with monkeypatch.context() as broken:
         broken.setattr(folders, "remove", fails)
-        with django_capture_on_commit_callbacks(execute=True):
-            actions.delete_files(jobs.holder(row), job=ended)
+        actions.delete_files(jobs.holder(row), job=ended)
+        make.worked()
         assert Folder.objects.get(job=ended).bytes == 1 << 20
         storage.measure()
         kept = Folder.objects.get(job=ended)
-        assert (kept.bytes >= 1 << 20, kept.final) == (True, False)
+        assert (kept.bytes >= 1 << 20, kept.final, queries.removing(ended)) == (True, False, True)
     storage.measure()
     gone = Folder.objects.get(job=ended)
-    assert (gone.bytes < 10_000, gone.final) == (True, True)
+    assert (gone.bytes < 10_000, gone.final, queries.removing(ended)) == (True, True, False)
     assert not (storage.folder_of(ended) / "0" / "1" / "work").exists()
 
 

@@ -285,7 +285,7 @@ def test_files_are_deleted_after_the_end_only():
     client, address = browser(jobs.holder(row)), reverse("compute:delete_files", args=[job.uuid])
     assert "may still write" in client.post(address, follow=True).content.decode()
     Job.objects.filter(pk=job.pk).update(state="ended", outcome="completed")
-    assert "are deleted" in client.post(address, follow=True).content.decode()
+    assert "are being removed" in client.post(address, follow=True).content.decode()
 
 
 def test_lists_are_a_page_at_a_time_and_mine_or_all_of_the_organizations():

@@ -99,7 +99,7 @@ def test_what_the_balance_does_not_cover_is_an_overrun():
     assert (jobs.balance(kept), ledger.overruns([kept.account])) == ((0, 2, 0), {kept.account: 3})
 
 
-def test_full_storage_takes_no_further_job_until_files_are_deleted(django_capture_on_commit_callbacks):
+def test_full_storage_takes_no_further_job_until_files_are_gone():
     row = make.allocation()
     volume(row.grant, mb=2)
     job = make.job(row)
@@ -111,9 +111,10 @@ def test_full_storage_takes_no_further_job_until_files_are_deleted(django_captur
     with pytest.raises(Refused):
         actions.delete_files(jobs.holder(row), job=job)
     ended(job)
-    with django_capture_on_commit_callbacks(execute=True):
-        actions.delete_files(jobs.holder(row), job=job)
-    storage.measure()
+    actions.delete_files(jobs.holder(row), job=job)
+    with pytest.raises(Refused):
+        make.job(row)
+    make.worked()
     assert storage.held_bytes(row.grant) < 10_000
     assert (make.folder(job) / "out.log").read_bytes() == b"kept"
     assert make.job(row).lives
