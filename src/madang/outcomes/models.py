@@ -84,7 +84,7 @@ class Outcome(models.Model):
             state_check(OutcomeState, "outcome_state_known"),
             models.CheckConstraint(name="outcome_kind_known", condition=Q(kind__in=OutcomeKind.values)),
             models.CheckConstraint(name="outcome_is_positive", condition=Q(amount__gt=0)),
-            models.CheckConstraint(name="outcome_share", condition=Q(share_percent__gte=0) & Q(share_percent__lte=100)),
+            models.CheckConstraint(name="outcome_share", condition=Q(share_percent__gte=1) & Q(share_percent__lte=100)),
         ]
 
     def __str__(self) -> str:

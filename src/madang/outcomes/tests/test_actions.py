@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from madang.grants.tests import make as grants
 from madang.identity.tests import make as identity
@@ -63,6 +63,15 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_kept(field: str, valu
     assert list(refused.value.errors) == [field]
     assert Outcome.objects.count() == 0
     assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("share", [0, 101])
+def test_the_database_itself_refuses_a_share_of_nothing_or_of_more_than_all(share: int) -> None:
+    outcome = make.reported(grants.granted(), share_percent=1)
+    with pytest.raises(IntegrityError, match="outcome_share"), transaction.atomic():
+        Outcome.objects.filter(pk=outcome.pk).update(share_percent=share)
+    outcome.refresh_from_db()
+    assert outcome.share_percent == 1
 
 
 def test_a_day_to_come_and_a_day_before_the_grant_are_refused() -> None:
