@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -107,3 +108,42 @@ def test_a_chart_is_drawn_and_its_table_stays(page: Any, live_server: Any) -> No
     page.goto(live_server.url + "/dev/components/")
     page.wait_for_selector(".chart svg")
     assert page.locator(".figure table tbody tr").count() == 4
+
+
+def darkness(page: Any, table: Any, edge: str) -> float:
+    """How dark the outermost pixels of a table are at that edge, in the padding of its first row: 0 is white."""
+    table.evaluate("element => element.scrollIntoView({block: 'center', behavior: 'instant'})")
+    box, row = table.bounding_box(), table.locator("tbody tr").first.bounding_box()
+    left = box["x"] if edge == "left" else box["x"] + box["width"] - 2
+    strip = {"x": left, "y": row["y"] + 3, "width": 2, "height": 4}
+    picture = base64.b64encode(page.screenshot(clip=strip)).decode()
+    reader = page.context.new_page()
+    light: float = reader.evaluate(
+        """async picture => {
+            const image = new Image();
+            image.src = 'data:image/png;base64,' + picture;
+            await image.decode();
+            const context = document.createElement('canvas').getContext('2d');
+            context.drawImage(image, 0, 0);
+            return context.getImageData(0, 0, 2, 4).data.reduce((sum, value) => sum + value, 0) / 32;
+        }""",
+        picture,
+    )
+    reader.close()
+    return 255 - light
+
+
+def test_a_table_that_is_too_wide_shows_on_which_side_it_goes_on(page: Any, live_server: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(live_server.url + "/dev/components/")
+    table = page.locator(".table-scroll").first
+    assert (table.get_attribute("tabindex"), bool(table.get_attribute("aria-label"))) == ("0", True)
+    most = table.evaluate("element => element.scrollWidth - element.clientWidth")
+    assert most > 20
+    seen = {}
+    for at in (0, most // 2, most):
+        table.evaluate("(element, at) => { element.scrollLeft = at }", at)
+        seen[at] = [darkness(page, table, edge) > 20 for edge in ("left", "right")]
+    assert seen == {0: [False, True], most // 2: [True, True], most: [True, False]}
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert [darkness(page, table, edge) > 20 for edge in ("left", "right")] == [False, False]
