@@ -392,6 +392,22 @@ def test_the_results_can_be_announced_from_the_page_once_everything_is_decided(c
     assert f'action="{announce}"' in client.get(address).text
 
 
+@pytest.mark.parametrize(("language", "proposal", "result"), [("ko", "결정안", "결과"), ("en", "propos", "result")])
+def test_what_was_proposed_is_a_result_once_it_is_announced(
+    client: Client, language: str, proposal: str, result: str
+) -> None:
+    world = worlds.reviewed_world(1, scored=True)
+    client.force_login(world.officer)
+    client.cookies["django_language"] = language
+    actions.decide(world.officer, application=world.mine, outcome="selected", amounts=None, reason="우수합니다.")
+    addresses = [reverse(f"calls:{name}", args=[world.call.code]) for name in ("decide", "applications", "manage")]
+    assert [proposal in client.get(address).text.lower() for address in addresses] == [True] * 3
+    actions.announce(world.officer, call=world.call)
+    for address in addresses:
+        page = client.get(address).text.lower()
+        assert (proposal in page, result in page) == (False, True), address
+
+
 def test_an_officer_of_another_program_finds_nothing(client: Client) -> None:
     world = worlds.reviewed_world(1)
     other = identity.officer("program", programs.program().pk)
