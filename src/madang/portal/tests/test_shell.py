@@ -3,6 +3,7 @@ import re
 import pytest
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
+from django.utils import translation
 
 from madang.catalog.tests import make as catalog
 from madang.identity.models import Person
@@ -108,7 +109,8 @@ def test_whatever_a_verb_refuses_becomes_a_page_that_says_so(refusal: Refused, s
 
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
-    response = PlainAnswers(lambda request: None).process_exception(request, refusal)  # type: ignore[arg-type,return-value]
+    with translation.override("ko"):
+        response = PlainAnswers(lambda request: None).process_exception(request, refusal)  # type: ignore[arg-type,return-value]
     assert response is not None
     page = response.content.decode()
     assert response.status_code == status
@@ -124,7 +126,8 @@ def test_a_nul_byte_in_an_address_gets_a_page_and_not_an_error() -> None:
 def test_when_everything_fails_there_is_still_a_page(rf: RequestFactory) -> None:
     from django.views.defaults import server_error
 
-    response = server_error(rf.get("/"))
+    with translation.override("ko"):
+        response = server_error(rf.get("/"))
     assert response.status_code == 500
     assert "문제가 생겼습니다" in response.content.decode()
 
