@@ -38,6 +38,9 @@ test: $(VENV)/.ready-dev  ## every check and every test
 check: $(VENV)/.ready-dev  ## the quick half of `make test`
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 
+bench-%: $(VENV)/.ready-dev  ## ratios to a ceiling of the same run: bench-ledger, bench-claims; JSON=path writes them
+	$(BIN)/python -m bench.$*
+
 lock:  ## choose versions anew and pin them by hash
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --all-extras pyproject.toml -o requirements/run.txt
