@@ -14,9 +14,10 @@ import time
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from django.db import Error, connection
+from django.db import Error
 
 from madang.ledger.errors import Busy, refusal
+from madang.workflow.functions import call
 
 CLOSE_ATTEMPTS = 20
 
@@ -31,26 +32,12 @@ class Settled(NamedTuple):
 
 
 def _call(function: str, **arguments: Any) -> Any:
-    """What the function answers, in one round trip: a savepoint, the call and its release travel together."""
-    # Without the cast a number too large for the ledger would look for a function that takes larger ones.
-    named = ", ".join(f"p_{name} => %s{'::bigint' * (type(value) is int)}" for name, value in arguments.items())
-    call = f"SELECT * FROM {function}({named})"  # noqa: S608  both are names from this file
-    with connection.cursor() as cursor:
-        inside = connection.in_atomic_block
-        try:
-            if inside:
-                cursor.execute(f"SAVEPOINT ledger; {call}; RELEASE SAVEPOINT ledger", list(arguments.values()))
-                cursor.set_result(-2)  # from the end: whoever keeps the history of rows puts a statement before ours
-            else:
-                cursor.execute(call, list(arguments.values()))
-            row = cursor.fetchone()
-            return row[0] if len(row) == 1 else row
-        except Error as error:
-            if inside and not connection.connection.closed:
-                cursor.execute("ROLLBACK TO SAVEPOINT ledger; RELEASE SAVEPOINT ledger")
-            if answer := refusal(error):
-                raise answer from error
-            raise
+    try:
+        return call(function, **arguments)
+    except Error as error:
+        if answer := refusal(error):
+            raise answer from error
+        raise
 
 
 def commodity(*, code: str, unit: str, resource_class: str = "") -> int:
