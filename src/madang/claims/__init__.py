@@ -24,9 +24,11 @@ What holds, and what keeps it:
 
 - *Never twice.* An exclusion constraint of PostgreSQL on (leaf, time) for what is held or confirmed. Moving and
   extending are checked by the same constraint. Who loses is told `Taken`, and nothing else.
-- *All or nothing.* The leaves are locked in id order in one transaction. A deadlock or serialization failure is tried
-  again, twice, and then answered as Taken.
+- *All or nothing.* A verb is one function of the database, which locks the leaves in id order first. A deadlock or
+  serialization failure is tried again, twice, and then answered as Taken.
 - *A hold ends without a timer.* Whoever next wants the time ends what is overdue by the database's clock.
-- *A pool by its peak,* under its row lock: two that follow each other need one seat, not two.
+- *A pool by its peak,* under its row lock: two that follow each other need one seat, not two. Smaller or shorter is
+  never refused, and a pool is never made smaller than what it promised from now on.
 - *Nothing is forgotten.* Claims are never deleted, and a trigger keeps every change with who made it and why.
+- *By nobody else.* The application's role may read, and call the verbs; it can't write the tables.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import pghistory
@@ -24,7 +25,13 @@ class State(models.TextChoices):
 
 
 TAKING = [State.HELD, State.CONFIRMED]
-DURING = Q(during__isempty=False, during__lower_inf=False, during__lower_inc=True, during__upper_inc=False)
+# Beyond these, some zone can't write the time, or Python can't read it ("infinity").
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+DURING = (
+    Q(during__isempty=False, during__lower_inf=False, during__lower_inc=True, during__upper_inc=False)
+    & Q(during__startswith__gte=EARLIEST, during__startswith__lt=LATEST)
+    & (Q(during__upper_inf=True) | Q(during__endswith__lt=LATEST))
+)
 
 
 class Leaf(models.Model):
@@ -37,8 +44,10 @@ class Leaf(models.Model):
     parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="parts")
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["owner_type", "owner_id", "part"], name="claims_one_leaf_per_thing")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner_type", "owner_id", "part"], name="claims_one_leaf_per_thing"),
+            # The whole is made before its parts: nothing is a part of itself, by whatever way.
+            models.CheckConstraint(condition=Q(parent_id__lt=F("id")), name="claims_no_circle"),
         ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from madang.claims import pools
 from madang.claims.errors import Gone, Taken
 from madang.claims.models import PoolClaim
-from madang.claims.tests.make import hours, pool, seat
+from madang.claims.tests.make import hours, pool, seat, source
 from madang.workflow.errors import Missing, Refused, Stale
 from madang.workflow.moment import now
 
@@ -79,6 +79,35 @@ def test_a_pool_is_not_made_smaller_than_what_is_promised():
         seat(seats)
 
 
+def test_a_running_claim_can_go_on_in_a_pool_that_was_made_smaller():
+    seats, moment = pool(5), now()
+    before, later = moment - timedelta(hours=2), moment + timedelta(hours=2)
+    running = pools.take(**source(), pool=seats, amount=1, during=(before, later))
+    pools.take(**source(), pool=seats, amount=4, during=(before, moment - timedelta(hours=1)))
+    pools.resize(pool=seats, capacity=2)
+    pools.move(claim=running, during=(before, None))
+    with pytest.raises(Taken):
+        pools.move(claim=running, during=(before, None), amount=2)
+    pools.move(claim=running, during=(moment, later), amount=2)
+    with pytest.raises(Taken):
+        pools.take(**source(), pool=seats, amount=1, during=(before, moment))
+
+
+def test_giving_back_a_seat_that_is_overdue_frees_nothing():
+    held = seat(pool(1), state="held", expires_at=now() - timedelta(seconds=1))
+    assert pools.release(claims=[held]) == 0
+    assert PoolClaim.objects.get(id=held).state == "expired"
+
+
+def test_of_a_pool_of_none_nothing_can_be_taken_and_of_none_more_than_there_is():
+    for capacity in (0, 7, 2**31 - 1):
+        seats = pool(capacity)
+        for amount in (capacity + 1, 2**63 - 1, 2**80):
+            with pytest.raises(Taken, match=str(capacity)):
+                seat(seats, amount=amount)
+        pools.resize(pool=seats, capacity=0)
+
+
 def test_bad_requests_are_named():
     seats = pool(3)
     with pytest.raises(Refused):
@@ -87,8 +116,11 @@ def test_bad_requests_are_named():
         seat(2**62)
     with pytest.raises(Missing):
         pools.confirm(claim=2**62)
-    with pytest.raises(Refused):
-        pools.resize(pool=seats, capacity=-1)
+    for capacity in (-1, 2**31, 2**80):
+        with pytest.raises(Refused):
+            pools.resize(pool=seats, capacity=capacity)
+        with pytest.raises(Refused):
+            pool(capacity)
     same = {"owner_type": "pool", "owner_id": 1}
     assert pools.pool(**same, capacity=4) == pools.pool(**same, capacity=4)
     with pytest.raises(Stale):

@@ -3,22 +3,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from queue import Queue
 from threading import Barrier
+from time import sleep
 from typing import Any
 
+import pghistory
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from madang.claims import actions as claims
-from madang.claims.errors import Taken
-from madang.claims.models import Claim, PoolClaim
-from madang.claims.tests.make import book, leaf, pool, seat
+from madang.claims import pools
+from madang.claims.errors import Gone, Taken
+from madang.claims.models import Claim, Leaf, PoolClaim
+from madang.claims.tests.make import book, hours, leaf, pool, seat
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRITERS = 8
 ROUNDS = 10
+
+
+def elsewhere(verb: Callable[[], Any]) -> Any:
+    """What another connection gets, which has committed when this returns."""
+
+    def run() -> Any:
+        try:
+            return verb()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(run).result()
 
 
 def race(attempt: Callable[[int], Any]) -> list[Any]:
@@ -79,3 +96,108 @@ def test_of_eight_that_take_a_seat_at_once_as_many_win_as_there_are():
     rounds = race(lambda _: seat(seats))
     assert [answer for answers in rounds for answer in answers].count(Taken) == WRITERS * ROUNDS - 2
     assert PoolClaim.objects.filter(pool_id=seats, state="confirmed").count() == 2
+
+
+def test_of_a_hold_that_is_released_and_moved_at_once_nothing_is_left():
+    thing = leaf()
+    held = [book(thing, start=number, end=number + 1) for number in range(ROUNDS)]
+    later, turn = hours(30, 31), [0] * WRITERS
+
+    def attempt(number: int) -> Any:
+        mine, turn[number] = held[turn[number]], turn[number] + 1
+        return claims.release(claims=mine) if number == 0 else claims.move(claims=mine, during=later)
+
+    for released, *moved in race(attempt):
+        assert released == 1
+        assert set(moved) <= {None, Gone}
+    assert not Claim.objects.filter(leaf_id=thing, state__in=["held", "confirmed"]).exists()
+
+
+def test_a_thing_is_taken_as_a_whole_or_divided_and_never_both():
+    rooms, turn = [leaf() for _ in range(ROUNDS)], [0] * WRITERS
+
+    def attempt(number: int) -> Any:
+        room, turn[number] = rooms[turn[number]], turn[number] + 1
+        return book(room) if number % 2 else leaf(parent=room)
+
+    race(attempt)
+    whole = Claim.objects.filter(leaf__in=rooms, state="confirmed")
+    assert not Leaf.objects.filter(parent__in=whole.values("leaf")).exists()
+
+
+def test_the_same_thing_and_the_same_pool_made_by_eight_at_once_are_one():
+    same = {"owner_type": "race", "owner_id": 1}
+    for answers in race(lambda _: (claims.leaf(**same), pools.pool(**same, capacity=2))):
+        assert len(set(answers)) == 1
+
+
+@pytest.mark.parametrize("make", [leaf, lambda: pool(1)])
+def test_two_that_take_two_things_in_opposite_orders_in_one_transaction_each_get_an_answer(make):
+    things = [make(), make()]
+    take = book if make is leaf else seat
+    both = Barrier(2)
+
+    def run(number: int) -> Any:
+        first, second = things if number else things[::-1]
+        try:
+            with transaction.atomic():
+                take(first)
+                both.wait()
+                return take(second)
+        except Taken:
+            return Taken
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as two:
+        answers = list(two.map(run, range(2)))
+    assert answers.count(Taken) == 1
+    taken = Claim.objects.filter(leaf__in=things) if make is leaf else PoolClaim.objects.filter(pool__in=things)
+    assert taken.count() == 2
+
+
+def test_what_failed_in_a_deadlock_is_tried_again():
+    one, two = leaf(), leaf()
+    waiting: Queue[Any] = Queue()
+
+    def wait_and_take() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            waiting.put(cursor.fetchone())
+        return book(one, two)
+
+    with ThreadPoolExecutor(1) as other, connection.cursor() as cursor:
+        with transaction.atomic():
+            cursor.execute("SELECT FROM claims_leaf WHERE id = %s FOR UPDATE", [two])
+            answer = other.submit(elsewhere, wait_and_take)
+            process, found = waiting.get(), (False,)
+            while not found[0]:
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", process)
+                found = cursor.fetchone()
+            sleep(0.4)  # whoever has waited for a second looks for a deadlock and fails: the other
+            cursor.execute("SELECT FROM claims_leaf WHERE id = %s FOR UPDATE", [one])
+        assert len(answer.result()) == 2
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_an_old_view_of_the_claims_gets_no_time_that_is_taken(level):
+    thing, room, seats = leaf(), leaf(), pool(1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        cursor.execute("SELECT count(*) FROM claims_claim")
+        elsewhere(lambda: (book(thing), book(leaf(parent=room)), seat(seats)))
+        for verb in (lambda: book(thing), lambda: book(room), lambda: seat(seats)):
+            with pytest.raises(Taken):
+                verb()
+
+
+def test_a_claim_is_made_by_whom_the_history_names_also_without_a_transaction_around_it():
+    with pghistory.context(actor=9):
+        booked = book(leaf())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.metadata->>'actor' FROM claims_claimevent e"
+            " JOIN pghistory_context c ON c.id = e.pgh_context_id WHERE e.pgh_obj_id = %s",
+            booked,
+        )
+        assert cursor.fetchall() == [("9",)]

@@ -1,0 +1,71 @@
+-- The steps about leaves that the verbs are made of. Each statement of a function sees what was committed before it began,
+-- so what is read after a lock is what the lock protects.
+
+-- Exclusive and counted time has one shape: the end isn't part of it, and no end means until further notice.
+CREATE FUNCTION claims_during(p_start timestamptz, p_end timestamptz) RETURNS tstzrange LANGUAGE sql IMMUTABLE
+AS $$ SELECT tstzrange(p_start, p_end, '[)') $$;
+
+CREATE FUNCTION claims_refuse(p_name text, p_detail bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  RAISE EXCEPTION '%', p_name USING ERRCODE = 'MD409', CONSTRAINT = p_name, DETAIL = coalesce(p_detail::text, '');
+END $$;
+
+-- Lock the leaves in id order, and end what is overdue on them by the clock: no timer has to run. Every verb begins with
+-- this, so two that want the same leaves wait here, and not at the constraint, where each could wait for the other.
+CREATE FUNCTION claims_lock_leaves(p_leaves bigint[]) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  PERFORM FROM claims_leaf WHERE id = ANY (p_leaves) ORDER BY id FOR NO KEY UPDATE;
+  UPDATE claims_claim SET state = 'expired'
+   WHERE leaf_id = ANY (p_leaves) AND state = 'held' AND expires_at <= clock_timestamp();
+END $$;
+
+-- The leaves that these things are made of, locked.
+CREATE FUNCTION claims_lock_things(p_things bigint[]) RETURNS bigint[] LANGUAGE plpgsql
+AS $$
+DECLARE v_leaves bigint[];
+BEGIN
+  IF cardinality(p_things) = 0 OR NOT p_things <@ ARRAY(SELECT id FROM claims_leaf WHERE id = ANY (p_things)) THEN
+    PERFORM claims_refuse('claims_missing');
+  END IF;
+  LOOP
+    WITH RECURSIVE tree AS (
+      SELECT id FROM claims_leaf WHERE id = ANY (p_things)
+      UNION SELECT part.id FROM claims_leaf part JOIN tree ON part.parent_id = tree.id)
+    SELECT array_agg(id ORDER BY id) INTO v_leaves FROM tree
+     WHERE NOT EXISTS (SELECT FROM claims_leaf part WHERE part.parent_id = tree.id);
+    PERFORM claims_lock_leaves(v_leaves);
+    -- One of them may have got parts while we waited for it.
+    EXIT WHEN NOT EXISTS (SELECT FROM claims_leaf WHERE parent_id = ANY (v_leaves));
+  END LOOP;
+  RETURN v_leaves;
+END $$;
+
+CREATE FUNCTION claims_make_leaf(p_owner_type text, p_owner_id bigint, p_part text, p_parent bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
+AS $$
+DECLARE v_leaf claims_leaf;
+BEGIN
+  SELECT * INTO v_leaf FROM claims_leaf WHERE (owner_type, owner_id, part) = (p_owner_type, p_owner_id, p_part);
+  IF NOT FOUND AND p_parent IS NOT NULL THEN
+    -- Not only a lock: who takes the parent by an older view of the tree must fail, not find it without parts.
+    UPDATE claims_leaf SET part = part WHERE id = p_parent;
+    IF NOT FOUND THEN
+      PERFORM claims_refuse('claims_missing');
+    END IF;
+    PERFORM claims_lock_leaves(ARRAY[p_parent]);
+    IF EXISTS (SELECT FROM claims_claim WHERE leaf_id = p_parent AND state IN ('held', 'confirmed')) THEN
+      PERFORM claims_refuse('claims_in_use');
+    END IF;
+  END IF;
+  IF v_leaf.id IS NULL THEN
+    INSERT INTO claims_leaf (owner_type, owner_id, part, parent_id) VALUES (p_owner_type, p_owner_id, p_part, p_parent)
+    ON CONFLICT DO NOTHING;
+    SELECT * INTO v_leaf FROM claims_leaf WHERE (owner_type, owner_id, part) = (p_owner_type, p_owner_id, p_part);
+  END IF;
+  IF v_leaf.parent_id IS DISTINCT FROM p_parent THEN
+    PERFORM claims_refuse('claims_other_parent');
+  END IF;
+  RETURN v_leaf.id;
+END $$;
