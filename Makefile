@@ -8,7 +8,7 @@ PORT   ?= 8000
 export UV_SYSTEM_CERTS = 1
 export UV_NATIVE_TLS = 1
 
-.PHONY: setup demo test check lock pictures messages clean
+.PHONY: setup demo test check fault lock pictures messages clean
 
 setup: $(VENV)/.ready  ## install what Madang runs on into .venv/
 
@@ -37,6 +37,9 @@ test: $(VENV)/.ready-dev  ## every check and every test
 
 check: $(VENV)/.ready-dev  ## the quick half of `make test`
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+fault: $(VENV)/.ready-dev  ## kill everything, often, and count what it cost: PARTS, ROUNDS, OPEN_S, SEED, JSON
+	$(BIN)/python -m tests.fault
 
 bench-%: $(VENV)/.ready-dev  ## ratios to a ceiling of the same run: bench-ledger, bench-claims; JSON=path writes them
 	$(BIN)/python -m bench.$*

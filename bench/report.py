@@ -27,7 +27,8 @@ class Figure:
     def __str__(self) -> str:
         bounds = (("≥", self.at_least), ("≤", self.at_most))
         wanted = "".join(f" ({sign} {bound:g})" for sign, bound in bounds if bound is not None)
-        return f"{'' if self.met else 'SHORT: '}{self.name} {self.value:.3g}{wanted}"
+        value = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:.3g}"
+        return f"{'' if self.met else 'SHORT: '}{self.name} {value}{wanted}"
 
 
 def finish(figures: list[Figure]) -> NoReturn:

@@ -1,0 +1,10 @@
+"""What is killed at any moment costs nothing that was acknowledged.
+
+    make test                 # a few rounds
+    make fault                # 50 rounds; the counts come last
+    make fault ROUNDS=200     # another number; SEED=n repeats what was drawn
+
+- `server`: eight writers hold, settle, charge and take time while a process of the database, or all of it, is killed.
+
+It runs in a process of its own, as the application, on a private PostgreSQL that is as durable as a site's.
+"""
