@@ -21,7 +21,7 @@ def setting(name: str, long: int, short: int) -> int:
 
 
 def main() -> None:
-    parts = os.environ.get("PARTS", "server").split()
+    parts = os.environ.get("PARTS", "server life").split()
     rounds = setting("ROUNDS", 50, 3)
     seed = setting("SEED", *[time.time_ns() % 1_000_000] * 2)
     random.seed(seed)
@@ -30,10 +30,13 @@ def main() -> None:
     with database() as server:
         # One connection each: a pool would try again later and later while the server is away.
         connections.settings["default"]["OPTIONS"].pop("pool", None)
+        from tests.fault import life
         from tests.fault import server as killed
 
         if "server" in parts:
             counts += killed.run(server, rounds)
+        if "life" in parts:
+            counts += life.run(rounds - SHORT, some=SHORT)
     finish(counts.figures())
 
 

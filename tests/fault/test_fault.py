@@ -31,7 +31,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
 
 
 def test_the_server_and_those_who_work_are_killed_while_answers_are_under_way(figures):
-    assert figures["rounds"] >= 3
+    assert figures["rounds"] >= 10
     assert figures["acknowledged"] > 100
     assert figures["ambiguous"] > 0
 
