@@ -10,7 +10,7 @@ import time
 from django.db import connections
 
 from bench.database import database
-from bench.report import finish
+from bench.report import Figure, finish
 from tests.fault.counts import Counts
 
 SHORT = "--short" in sys.argv
@@ -21,23 +21,25 @@ def setting(name: str, long: int, short: int) -> int:
 
 
 def main() -> None:
-    parts = os.environ.get("PARTS", "server life").split()
-    rounds = setting("ROUNDS", 50, 3)
+    parts = os.environ.get("PARTS", "server life snapshot").split()
+    rounds, seconds = setting("ROUNDS", 50, 3), setting("OPEN_S", 600, 10)
     seed = setting("SEED", *[time.time_ns() % 1_000_000] * 2)
     random.seed(seed)
     print(f"SEED={seed}", flush=True)
-    counts = Counts()
+    counts, figures = Counts(), list[Figure]()
     with database() as server:
         # One connection each: a pool would try again later and later while the server is away.
         connections.settings["default"]["OPTIONS"].pop("pool", None)
-        from tests.fault import life
+        from tests.fault import life, snapshot
         from tests.fault import server as killed
 
         if "server" in parts:
             counts += killed.run(server, rounds)
         if "life" in parts:
-            counts += life.run(rounds - SHORT, some=SHORT)
-    finish(counts.figures())
+            counts += life.run(1 if SHORT else rounds, some=SHORT)
+        if "snapshot" in parts:
+            figures = snapshot.run(server, seconds, judged=not SHORT)
+    finish([*counts.figures(), *figures])
 
 
 if __name__ == "__main__":

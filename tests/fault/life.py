@@ -34,7 +34,7 @@ from tests.fault.dying import dies_before
 WITHIN_S = 60
 LOOKS = int(WITHIN_S / poller.EVERY_S)
 PATIENCE_S = 60  # for the engine itself, which is not what is measured here
-MOST_STEPS = 60
+MOST_STEPS = 80
 SHORT, LONG = "#!/bin/sh\necho begun\n", "#!/bin/sh\necho begun\nsleep 600\n"
 
 
@@ -197,6 +197,8 @@ def judge(site: Site, path: Path, uuid: UUID, counts: Counts) -> None:
     entries = Entry.objects.filter(source=actions.SOURCE, ext_key__contains=str(uuid))
     charged = sum(entry.amount for entry in entries if entry.kind in ("settle", "charge", "overrun"))
     begun = compute.log_tail(job).text.count("begun") if runs else 0
+    if job.outcome == "completed":
+        counts.wrong("lost", [] if begun else [uuid], f"{path.name}: completed and never begun")
     counts.wrong("lost", ended[len(runs) :], f"{path.name}: runs that were not recorded")
     counts.wrong("lost", [(used, charged)] if charged < used else [], f"{path.name}: used and not charged")
     counts.wrong("double_charged", [(used, charged)] if charged > used else [], f"{path.name}: charged and not used")
@@ -221,18 +223,14 @@ def run(rounds: int, *, some: bool) -> Counts:
     `some`, so many times before steps that are drawn."""
     site, counts = Site(), Counts()
     for path in PATHS:
-        killed, looks, began = 0, 0, time.monotonic()
-        if some:
-            for _ in range(rounds):
-                there, needed = once(site, path, random.randint(1, MOST_STEPS), counts)
-                killed, looks = killed + there, max(looks, needed)
-        step = 1
-        while not some:
+        killed, looks, step, most, began = 0, 0, 0, MOST_STEPS, time.monotonic()
+        there = True
+        while killed < rounds or (there and not some):
+            step = random.randint(1, most) if some else step + 1
             there, needed = once(site, path, step, counts)
             killed, looks = killed + there, max(looks, needed)
-            if not there and killed >= rounds:
-                break
-            step = step + 1 if there else 1
+            if not there:  # it has fewer steps
+                step, most = 0, max(1, step - 1)
         # The engine tells it all once more: nothing is recorded a second time.
         before = Run.objects.count()
         Watch.objects.update(cursor="")
