@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from django.db import connection
 from django.urls import Resolver404, get_resolver, resolve
 
 from madang.catalog.tests import make as catalog
 from madang.cli import app
+from madang.facilities.compute import host
 from madang.facilities.compute.tests import make as compute
 from madang.identity import actions as identity
 from madang.jobs import engines
@@ -182,3 +184,17 @@ def test_the_examples_of_the_command_line_run(tenant, live_server, tmp_path) -> 
     assert "10.00" in done.stdout
     assert "train.py" in done.stdout
     assert '"version"' in done.stdout
+
+
+@pytest.mark.django_db
+def test_the_alarm_of_the_operator_names_who_keeps_a_transaction_open() -> None:
+    (alarm,) = re.findall(r"```sql\n(SELECT .*?);\n```", (DOCS / "operator/README.md").read_text("utf-8"), re.DOTALL)
+    with connection.cursor() as cursor, host.connect() as forgotten:
+        forgotten.execute("SELECT 'forgotten'")
+        mine = str(forgotten.info.backend_pid)
+        cursor.execute(alarm)
+        assert [row for row in cursor.fetchall() if row[1] == mine] == []
+        cursor.execute(alarm.replace("10 minutes", "0 minutes"))
+        (row,) = [row for row in cursor.fetchall() if row[1] == mine]
+    assert row[0].startswith("open for 00:00:")
+    assert row[3] == "SELECT 'forgotten'"

@@ -192,6 +192,8 @@ class Postgres:
                 db.execute("CREATE ROLE madang LOGIN")
             if "madang_owner" not in have:
                 db.execute("CREATE ROLE madang_owner LOGIN CREATEDB IN ROLE madang")
+            # A transaction that somebody forgot keeps every old version of a balance, and the locks of what it posted.
+            db.execute("ALTER ROLE madang SET idle_in_transaction_session_timeout = '1min'")
             if not db.execute("SELECT 1 FROM pg_database WHERE datname = 'madang'").fetchone():
                 db.execute("CREATE DATABASE madang OWNER madang_owner")
 
