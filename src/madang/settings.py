@@ -96,6 +96,7 @@ if name := env("MADANG_TEST_DATABASE", default=""):
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if not _TEST:  # the pool wants CONN_MAX_AGE = 0; tests hold one connection each
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8}
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a session that died with the database is given to nobody
 
 TEMPLATES = [
     {

@@ -7,7 +7,9 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -65,6 +67,18 @@ def test_what_is_killed_is_started_again_alone(running):
     until(lambda: running.part("engine") and running.part("engine") != before["engine"], why="no engine")
     until(lambda: running.part("postgres") and running.serves(), why="no database")
     assert (running.part("web"), running.part("worker")) == (before["web"], before["worker"])
+
+
+def test_once_the_database_is_back_nobody_is_turned_away(running):
+    with ThreadPoolExecutor(8) as people:  # the web server keeps several sessions then, and all of them die
+        assert all(people.map(lambda _: running.serves(), range(32)))
+    with psycopg.connect(running.database.url("madang")) as one_of_them:
+        os.kill(one_of_them.info.backend_pid, signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            one_of_them.execute("SELECT pg_sleep(10)")
+    time.sleep(0.5)  # the others are ended at once
+    until(running.database.answers, why="no database")
+    assert [running.serves() for _ in range(20)] == [True] * 20
 
 
 def test_killed_it_takes_all_with_it_but_the_data(running):
