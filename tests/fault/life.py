@@ -129,6 +129,10 @@ def forgotten(site: Site, uuid: UUID) -> None:
     poller.look()  # it is unknown from now on
 
 
+def hand_over(site: Site, uuid: UUID) -> None:
+    tasks.hand_over(job=job_of(uuid).pk)
+
+
 def cancel(site: Site, uuid: UUID) -> None:
     actions.cancel(site.person, job=job_of(uuid))
 
@@ -153,7 +157,8 @@ def dispatch(site: Site, uuid: UUID) -> None:
 PATHS = (
     Path("submit", lambda site, uuid: None, Site.submit, Site.submit),
     Path("submit, and nobody asks again", lambda site, uuid: None, Site.submit),
-    Path("hand over", Site.submit, lambda site, uuid: tasks.hand_over(job=job_of(uuid).pk)),
+    Path("hand over", Site.submit, hand_over),
+    Path("hand over what is canceled then", Site.submit, hand_over, cancel_again, ("cancelled",)),
     Path("work", Site.submit, lambda site, uuid: site.work()),
     Path("dispatch", handed_over, dispatch),
     Path("look at the end", ran, lambda site, uuid: poller.look()),
@@ -176,6 +181,8 @@ def settle(site: Site, uuid: UUID, *, worker: bool) -> int:
     for look in range(1, LOOKS + 1):
         poller.look()
         if not Job.objects.filter(uuid=uuid).exclude(state=JobState.ENDED).exists():
+            site.over()  # whatever the engine may still have of it comes out
+            poller.look()
             return look
         site.over()  # what runs takes the time that it takes
         older(uuid, seconds=poller.EVERY_S)
