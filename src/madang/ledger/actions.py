@@ -11,15 +11,18 @@ of a person, or None for the system. All raise the errors of `madang.ledger.erro
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error
 
-from madang.ledger.errors import Busy, refusal
-from madang.workflow.functions import call
+from madang.ledger.errors import Busy, Refused, lost_a_race, named, refusal
+from madang.workflow import functions
 
-CLOSE_ATTEMPTS = 20
+BUSY_ATTEMPTS = 20
+LOOKS_AGAIN = {"ledger_hold", "ledger_settle"}  # they look for what was booked before only when they are asked again
+Answer = TypeVar("Answer")
 
 
 class Settled(NamedTuple):
@@ -31,13 +34,40 @@ class Settled(NamedTuple):
     overrun: int
 
 
-def _call(function: str, **arguments: Any) -> Any:
+class Hold(NamedTuple):
+    """One request of a batch: set `amount` of `account` aside for `sink`, under `key`."""
+
+    account: int
+    sink: int
+    amount: int
+    key: str
+
+
+class Settlement(NamedTuple):
+    """One request of a batch: end `hold` with what was `used`, under `key`."""
+
+    hold: int
+    used: int
+    key: str
+
+
+def _rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
     try:
-        return call(function, **arguments)
+        try:
+            return functions.rows(function, **arguments)
+        except Error as error:
+            if not lost_a_race(error):
+                raise
+            return functions.rows(function, **arguments, **({"again": True} if function in LOOKS_AGAIN else {}))
     except Error as error:
         if answer := refusal(error):
             raise answer from error
         raise
+
+
+def _call(function: str, **arguments: Any) -> Any:
+    (row,) = _rows(function, **arguments)
+    return row[0] if len(row) == 1 else row
 
 
 def commodity(*, code: str, unit: str, resource_class: str = "") -> int:
@@ -154,14 +184,66 @@ def reverse(*, entry: int, source: str, key: str, actor: int | None, reason: str
     return int(_call("ledger_reverse", **locals()))
 
 
+def hold_batch(
+    asked: Sequence[Hold], *, source: str, until: datetime | None = None, actor: int | None, reason: str
+) -> list[int | Refused]:
+    """Many holds in one statement: for each its entry, or the error that `hold` would have raised, in their order."""
+    return _batch("ledger_hold_batch", asked, source=source, until=until, actor=actor, reason=reason)
+
+
+def charge_batch(
+    asked: Sequence[Hold], *, source: str, event_at: datetime | None = None, actor: int | None, reason: str
+) -> list[int | Refused]:
+    """Many charges in one statement: for each its entry, or the error that `charge` would have raised."""
+    return _batch("ledger_charge_batch", asked, source=source, event_at=event_at, actor=actor, reason=reason)
+
+
+def _batch(function: str, asked: Sequence[Hold], **shared: Any) -> list[int | Refused]:
+    columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], [], []]
+    rows = _rows(function, **dict(zip(("accounts", "sinks", "amounts", "keys"), columns, strict=True)), **shared)
+    return [_answer(entry, entry, why, detail) for _n, entry, why, detail in sorted(rows, key=lambda row: row[0])]
+
+
+def settle_batch(
+    asked: Sequence[Settlement], *, source: str, event_at: datetime | None = None, actor: int | None, reason: str
+) -> list[Settled | Refused]:
+    """Many settlements in one statement: for each what came of it, or the error that `settle` would have raised."""
+    holds, used, keys = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
+    rows = _rows(
+        "ledger_settle_batch",
+        holds=holds,
+        used=used,
+        keys=keys,
+        source=source,
+        event_at=event_at,
+        actor=actor,
+        reason=reason,
+    )
+    return [_answer(entry, Settled(entry, used, over), why, None) for _n, entry, used, over, why in rows]
+
+
+def _answer(entry: int | None, answer: Answer, why: str | None, detail: str | None) -> Answer | Refused:
+    if entry is not None:
+        return answer
+    return named(why or "", detail) or Refused(why or "")
+
+
+def seal() -> int:
+    """Seal every day that is over: how many were. Busy under load."""
+    return int(_patiently(lambda: _call("ledger_seal")))
+
+
+def _patiently(verb: Callable[[], Answer]) -> Answer:
+    """What needs a moment without postings waits shortly and often: while it waits, every posting waits behind it."""
+    for _attempt in range(BUSY_ATTEMPTS - 1):
+        try:
+            return verb()
+        except Busy:
+            time.sleep(0.05)
+    return verb()
+
+
 def close_month(*, month: date, actor: int | None) -> None:
     """Close the month of that day, in Seoul, and every one before it. Late use then books into the open month and names
     the one it adjusts. There is no way back; closing it again changes nothing. MonthNotOver, or Busy under load."""
-    for attempt in range(CLOSE_ATTEMPTS):
-        try:
-            _call("ledger_close_month", month=month, actor=actor)
-            return
-        except Busy:
-            if attempt == CLOSE_ATTEMPTS - 1:
-                raise
-            time.sleep(0.05)
+    _patiently(lambda: _call("ledger_close_month", month=month, actor=actor))

@@ -77,13 +77,47 @@ def overspent(detail: str | None) -> Overspent:
     return answer
 
 
+class WrongRecord(Refused):
+    """A record of use that can't be: it ends before it begins, or in the future."""
+
+
+# A key that was used, a hold that was ended, an entry that was reversed, before or at this very moment: an index or the
+# balance refuses the second, which finds what the first has booked when it asks again.
+RACES = {
+    ("23505", "ledger_key"),
+    ("23505", "ledger_hold_resolved_once"),
+    ("23505", "ledger_reversed_once"),
+    ("23514", "ledger_balance_not_negative"),
+}
+
+
+def lost_a_race(error: Error) -> bool:
+    diag: Any = getattr(error.__cause__, "diag", None)
+    return (getattr(diag, "sqlstate", None), getattr(diag, "constraint_name", None)) in RACES
+
+
 def refusal(error: Error) -> Refused | None:
     """What an error of the database means for people; None where it is no answer of the ledger."""
     diag: Any = getattr(error.__cause__, "diag", None)
-    name = getattr(diag, "constraint_name", None) or ""
+    if answer := named(getattr(diag, "constraint_name", None) or "", getattr(diag, "message_detail", None)):
+        return answer
+    match getattr(diag, "sqlstate", None):
+        case "22003":
+            return WrongAmount(_("This amount is too large."), field="amount")
+        case "22001" | "22021" | "22007" | "22008":
+            return WrongRecord(_("A key of this record is too long, or a sign or an instant in it can't be stored."))
+        case "23503":
+            return Missing(_("There is no such account or entry."))
+        case "55P03":
+            return Busy(_("The ledger is busy. Try again in a moment."))
+    return None
+
+
+def named(name: str, detail: str | None = None) -> Refused | None:
+    """The answer that stands for this name of a constraint; None where it is none of the ledger's."""
     match name:
         case "ledger_never_overspent":
-            return overspent(diag.message_detail)
+            return overspent(detail)
         case "ledger_key":
             return KeyConflict(_("This was already booked, with other figures."))
         case "ledger_hold_resolved_once":
@@ -94,21 +128,16 @@ def refusal(error: Error) -> Refused | None:
             return NotRefundable(_("No more than what was used can be refunded."), field="amount")
         case "ledger_reversible":
             return NotReversible(_("This entry can't be reversed."))
-        case "ledger_reversed_once" | "ledger_entry_reverses_id_key":
+        case "ledger_reversed_once":
             return AlreadyReversed(_("This entry was already reversed."))
         case "ledger_one_commodity" | "ledger_account_role" | "ledger_limited" | "ledger_two_accounts":
             return WrongAccounts(_("These accounts don't belong together."))
         case "ledger_amount_not_negative" | "ledger_balance_not_negative":
             return WrongAmount(_("An amount can't be negative."), field="amount")
+        case "ledger_usage_times":
+            return WrongRecord(_("This use ends before it begins, or in the future."), field="ended_at")
         case "ledger_month_over":
             return MonthNotOver(_("A month can be closed when it is over."), field="month")
         case "ledger_account" | "ledger_hold" | "ledger_entry":
             return Missing(_("There is no such account or entry."))
-    match getattr(diag, "sqlstate", None):
-        case "22003":
-            return WrongAmount(_("This amount is too large."), field="amount")
-        case "23503":
-            return Missing(_("There is no such account or entry."))
-        case "55P03":
-            return Busy(_("The ledger is busy. Try again in a moment."))
     return None

@@ -78,11 +78,9 @@ def balances(account_ids: Iterable[int]) -> dict[int, Balance]:
 
 
 def entries(account_id: int, *, before: int | None = None, limit: int = 50) -> list[Entry]:
-    """The entries of an account, newest first, also the overruns of its use. `before` is the last id already shown."""
+    """The entries of an allocation, newest first, also the overruns of its use. `before` is the last id shown."""
     base = Entry.objects.all() if before is None else Entry.objects.filter(id__lt=before)
-    sides = [
-        base.filter(**{side: account_id}).order_by("-id")[:limit] for side in ("debit_id", "credit_id", "used_by_id")
-    ]
+    sides = [base.filter(**{side: account_id}).order_by("-id")[:limit] for side in ("debit_id", "concerns_id")]
     return list(sides[0].union(*sides[1:]).order_by("-id")[:limit])
 
 
@@ -99,8 +97,9 @@ def units_lost() -> list[Lost]:
         """
         SELECT c.id, c.code, c.unit, sum(CASE e.kind WHEN 'overrun' THEN e.amount ELSE -e.amount END)::bigint
           FROM ledger_entry e
-          JOIN ledger_account a ON a.id = e.used_by_id JOIN ledger_commodity c ON c.id = a.commodity_id
-         WHERE e.used_by_id IS NOT NULL GROUP BY c.id ORDER BY c.code
+          JOIN ledger_account a ON a.id = e.concerns_id JOIN ledger_commodity c ON c.id = a.commodity_id
+         WHERE e.kind = 'overrun' OR e.kind = 'reverse' AND e.credit_id <> e.concerns_id
+         GROUP BY c.id ORDER BY c.code
         """
     )
     return [Lost(*row) for row in rows]
@@ -111,8 +110,9 @@ def overruns(account_ids: Iterable[int]) -> dict[int, int]:
     wanted = list(account_ids)
     rows = _rows(
         """
-        SELECT used_by_id, sum(CASE kind WHEN 'overrun' THEN amount ELSE -amount END)::bigint
-          FROM ledger_entry WHERE used_by_id = ANY (%s) GROUP BY used_by_id
+        SELECT concerns_id, sum(CASE kind WHEN 'overrun' THEN amount ELSE -amount END)::bigint FROM ledger_entry
+         WHERE concerns_id = ANY (%s) AND (kind = 'overrun' OR kind = 'reverse' AND credit_id <> concerns_id)
+         GROUP BY concerns_id
         """,
         wanted,
     )

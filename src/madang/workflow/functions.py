@@ -8,12 +8,17 @@ from django.db import Error, connection
 
 
 def call(function: str, **arguments: Any) -> Any:
-    """What the function answers (a value, or a row of several), in one round trip. `arguments` without their p_.
+    """What a function of one row answers: a value, or the row where it has several."""
+    (row,) = rows(function, **arguments)
+    return row[0] if len(row) == 1 else row
+
+
+def rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
+    """What the function answers, in one round trip. `arguments` without their p_.
 
     It is done whole or not at all, and joins the caller's transaction: there a savepoint, the call and its release
     travel together, so that the caller may go on after an error. Raises what the database raises.
     """
-    # Without the cast a number too large for the function would look for one that takes larger ones.
     named = ", ".join(f"p_{name} => %s{_cast(value)}" for name, value in arguments.items())
     # In brackets: a plain SELECT would not be told who does it and why.
     call = f"(SELECT * FROM {function}({named}))"  # noqa: S608  both are names from a room's own code
@@ -26,8 +31,7 @@ def call(function: str, **arguments: Any) -> Any:
                 cursor.execute(call, list(arguments.values()))
             # From the end: whoever keeps the history of rows puts a statement before ours.
             cursor.set_result(-2 if inside else -1)
-            row = cursor.fetchone()
-            return row[0] if len(row) == 1 else row
+            return list(cursor.fetchall())
         except Error:
             if inside and not connection.connection.closed:
                 cursor.execute("ROLLBACK TO SAVEPOINT verb; RELEASE SAVEPOINT verb")
@@ -35,6 +39,7 @@ def call(function: str, **arguments: Any) -> Any:
 
 
 def _cast(value: Any) -> str:
-    if type(value) is int:
-        return "::bigint"
-    return "::bigint[]" if isinstance(value, list) else ""
+    """Without it a number too large for the function would look for one that takes larger ones."""
+    if isinstance(value, list):
+        return f"{_cast(value[0])}[]" if value else ""
+    return "::bigint" if type(value) is int else "::text" if type(value) is str else ""

@@ -6,11 +6,15 @@ from django.db import migrations
 
 from madang.workflow.protect import application_role
 
-FILES = ["tables", "inner", "accounts", "verbs", "corrections", "closing"]
-TABLES = "ledger_commodity, ledger_account, ledger_balance, ledger_entry, ledger_period"
+FILES = ["tables", "inner", "accounts", "verbs", "batch", "corrections", "usage", "closing", "seals"]
+TABLES = (
+    "ledger_commodity, ledger_account, ledger_balance, ledger_entry, ledger_period, ledger_seal, ledger_total,"
+    " ledger_usage, ledger_usage_day, ledger_usage_month, ledger_import"
+)
 VERBS = [
     "make_commodity", "open_account", "grant", "hold", "settle", "release", "expire", "charge", "overrun",
-    "refund", "transfer", "reclaim", "reverse", "close_month",
+    "refund", "transfer", "reclaim", "reverse", "close_month", "hold_batch", "charge_batch", "settle_batch",
+    "stage", "meter", "seal", "digest", "month", "cut", "share",
 ]  # fmt: skip
 
 
@@ -35,6 +39,8 @@ def install(apps, editor):
     if role:
         editor.execute(f"REVOKE ALL ON {TABLES}, ledger_leg FROM {role}")
         editor.execute(f"GRANT SELECT ON {TABLES}, ledger_leg TO {role}")
+        # A staged record takes the number of its entry; a number alone writes nothing.
+        editor.execute(f"GRANT USAGE ON SEQUENCE ledger_entry_id_seq TO {role}")
 
 
 class Migration(migrations.Migration):

@@ -27,7 +27,7 @@ BEGIN
     INSERT INTO ledger_account (commodity_id, owner_type, owner_id, role, limited)
     VALUES (p_commodity, p_owner_type, p_owner_id, p_role, p_limited) ON CONFLICT DO NOTHING RETURNING * INTO v_old;
     IF FOUND AND p_limited THEN
-      INSERT INTO ledger_balance (account_id) VALUES (v_old.id);
+      INSERT INTO ledger_balance (account_id, lends) VALUES (v_old.id, CASE p_role WHEN 'allocation' THEN p_commodity END);
     END IF;
     SELECT * INTO STRICT v_old FROM ledger_account
      WHERE owner_type = p_owner_type AND owner_id = p_owner_id AND commodity_id = p_commodity AND role = p_role;

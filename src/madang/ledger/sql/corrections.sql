@@ -48,10 +48,9 @@ BEGIN
   IF v_old.kind IN ('hold', 'release', 'expire', 'reverse') THEN
     RAISE EXCEPTION 'a % can not be reversed', v_old.kind USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_reversible';
   END IF;
-  PERFORM ledger_free_overdue(v_old.credit_id);
   SELECT * INTO v_entry, v_fresh FROM ledger_write(
     'reverse', v_old.credit_id, v_old.debit_id, v_old.amount, p_source, p_key, NULL, p_actor, p_reason,
-    p_reverses => p_entry, p_used_by => v_old.used_by_id);
+    p_reverses => p_entry, p_concerns => CASE v_old.kind WHEN 'overrun' THEN v_old.concerns_id END);
   IF v_fresh THEN
     IF ledger_given_back(p_entry) > v_old.amount THEN
       RAISE EXCEPTION 'partly refunded before' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_reversible';

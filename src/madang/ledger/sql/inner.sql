@@ -40,6 +40,23 @@ BEGIN
   END IF;
 END $$;
 
+-- The month that an event counts in. What happened in a closed month counts in the open one and names the closed one.
+-- The clock's own month is never closed, so nothing has to be looked up for what happens now.
+CREATE FUNCTION ledger_period_of(p_event_at timestamptz, p_now timestamptz, OUT o_period date, OUT o_adjusts date)
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE v_closed date;
+BEGIN
+  o_period := ledger_month(coalesce(p_event_at, p_now));
+  IF o_period < ledger_month(p_now) THEN
+    SELECT max(month) INTO v_closed FROM ledger_period;
+    IF o_period <= v_closed THEN
+      o_adjusts := o_period;
+      o_period := greatest(ledger_month(p_now), (v_closed + interval '1 month')::date);
+    END IF;
+  END IF;
+END $$;
+
 -- Write one entry, or find that it was written before.
 -- (id, true): written now. (id, false): a replay, the same key and payload. (null, false): what it ends or reverses was
 -- ended or reversed under another key; the verb decides what that means. Another payload under the key is a conflict.
@@ -47,32 +64,27 @@ END $$;
 -- open until commit. clock_timestamp(), not now(): now() is the start of the transaction, maybe before the closing.
 CREATE FUNCTION ledger_write(
   p_kind text, p_debit bigint, p_credit bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz,
-  p_actor bigint, p_reason text, p_until timestamptz DEFAULT NULL, p_hold bigint DEFAULT NULL,
-  p_reverses bigint DEFAULT NULL, p_refunds bigint DEFAULT NULL, p_used_by bigint DEFAULT NULL,
-  OUT o_entry bigint, OUT o_fresh boolean
+  p_actor bigint, p_reason text, p_hold bigint DEFAULT NULL, p_reverses bigint DEFAULT NULL, p_refunds bigint DEFAULT NULL,
+  p_concerns bigint DEFAULT NULL, p_rev int DEFAULT 0, OUT o_entry bigint, OUT o_fresh boolean
 ) LANGUAGE plpgsql
 AS $$
 DECLARE
-  v_old ledger_entry; v_now timestamptz; v_closed date; v_period date; v_adjusts date;
+  v_old ledger_entry; v_now timestamptz; v_month record;
+  v_concerns bigint := coalesce(p_concerns, CASE WHEN p_kind IN ('grant', 'refund', 'transfer', 'reverse') THEN p_credit END);
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(119182731994482);  -- the letters of "ledger" as one number
   v_now := clock_timestamp();
-  SELECT max(month) INTO v_closed FROM ledger_period;
-  v_period := ledger_month(coalesce(p_event_at, v_now));
-  IF v_period <= v_closed THEN
-    v_adjusts := v_period;
-    v_period := greatest(ledger_month(v_now), (v_closed + interval '1 month')::date);
-  END IF;
-  INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, hold_id, reverses_id, refunds_id, used_by_id,
-                            event_at, booked_at, expires_at, period, adjusts_period, actor_id, reason)
-  VALUES (p_source, p_key, p_kind, p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, p_used_by,
-          coalesce(p_event_at, v_now), v_now, p_until, v_period, v_adjusts, p_actor, p_reason)
+  v_month := ledger_period_of(p_event_at, v_now);
+  INSERT INTO ledger_entry (source, ext_key, kind, rev, debit_id, credit_id, amount, hold_id, reverses_id, refunds_id, concerns_id,
+                            event_at, booked_at, period, adjusts_period, actor_id, reason)
+  VALUES (p_source, p_key, p_kind, p_rev, p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, v_concerns,
+          coalesce(p_event_at, v_now), v_now, v_month.o_period, v_month.o_adjusts, p_actor, p_reason)
   ON CONFLICT DO NOTHING RETURNING id INTO o_entry;
   o_fresh := FOUND;
   IF NOT o_fresh THEN
-    SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = p_kind AND rev = 0;
-    IF FOUND AND (v_old.debit_id, v_old.credit_id, v_old.amount, v_old.hold_id, v_old.reverses_id, v_old.refunds_id, v_old.used_by_id)
-       IS DISTINCT FROM (p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, p_used_by) THEN
+    SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = p_kind AND rev = p_rev;
+    IF FOUND AND (v_old.debit_id, v_old.credit_id, v_old.amount, v_old.hold_id, v_old.reverses_id, v_old.refunds_id, v_old.concerns_id)
+       IS DISTINCT FROM (p_debit, p_credit, p_amount, p_hold, p_reverses, p_refunds, v_concerns) THEN
       RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
     END IF;
     o_entry := v_old.id;
@@ -84,15 +96,21 @@ CREATE FUNCTION ledger_move(p_debit bigint, p_credit bigint, p_amount bigint) RE
 AS $$
 BEGIN
   IF p_credit < p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount, version = version + 1 WHERE account_id = p_credit;
+    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
   END IF;
-  UPDATE ledger_balance SET debited = debited + p_amount, version = version + 1
+  UPDATE ledger_balance SET debited = debited + p_amount
    WHERE account_id = p_debit AND credited - debited - held >= p_amount;
   IF NOT FOUND AND EXISTS (SELECT FROM ledger_account WHERE id = p_debit AND limited) THEN
-    PERFORM ledger_refuse_overspent(p_debit);
+    IF ledger_free_overdue(p_debit) THEN
+      UPDATE ledger_balance SET debited = debited + p_amount
+       WHERE account_id = p_debit AND credited - debited - held >= p_amount;
+    END IF;
+    IF NOT FOUND THEN
+      PERFORM ledger_refuse_overspent(p_debit);
+    END IF;
   END IF;
   IF p_credit > p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount, version = version + 1 WHERE account_id = p_credit;
+    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
   END IF;
 END $$;
 
@@ -106,15 +124,16 @@ BEGIN
   SELECT * INTO v_entry, v_fresh FROM ledger_write(
     p_kind, p_hold.debit_id, p_hold.credit_id, 0, p_source, p_key, NULL, p_actor, p_reason, p_hold => p_hold.id);
   IF v_fresh THEN
-    UPDATE ledger_balance SET held = held - p_hold.amount, version = version + 1 WHERE account_id = p_hold.debit_id;
+    UPDATE ledger_balance SET held = held - p_hold.amount WHERE account_id = p_hold.debit_id;
   END IF;
   RETURN v_entry;
 END $$;
 
--- Whoever needs what is available first ends what is overdue on the account: correctness needs no timer.
-CREATE FUNCTION ledger_free_overdue(p_account bigint) RETURNS void LANGUAGE plpgsql
+-- Whoever needs more than is available first ends what is overdue on the account: correctness needs no timer.
+-- Whether anything was.
+CREATE FUNCTION ledger_free_overdue(p_account bigint) RETURNS boolean LANGUAGE plpgsql
 AS $$
-DECLARE v_hold ledger_entry; v_now timestamptz := clock_timestamp();
+DECLARE v_hold ledger_entry; v_now timestamptz := clock_timestamp(); v_freed boolean := false;
 BEGIN
   FOR v_hold IN
     SELECT h.* FROM ledger_entry h
@@ -123,7 +142,9 @@ BEGIN
      ORDER BY h.id
   LOOP
     PERFORM ledger_free('expire', v_hold, 'ledger', 'hold ' || v_hold.id, NULL, 'overdue');
+    v_freed := true;
   END LOOP;
+  RETURN v_freed;
 END $$;
 
 CREATE FUNCTION ledger_the_hold(p_hold bigint) RETURNS ledger_entry LANGUAGE plpgsql

@@ -15,24 +15,43 @@ BEGIN
   RETURN v_entry;
 END $$;
 
+-- The way that nearly every hold takes is an update and an insert. A key that was used before, or is used by another at this
+-- moment, is refused by its index; whoever asks again (p_again) finds what was booked. To look for it first would cost every
+-- hold what only a replay needs.
 CREATE FUNCTION ledger_hold(
-  p_account bigint, p_sink bigint, p_amount bigint, p_source text, p_key text, p_until timestamptz, p_actor bigint, p_reason text
+  p_account bigint, p_sink bigint, p_amount bigint, p_source text, p_key text, p_until timestamptz, p_actor bigint, p_reason text,
+  p_again boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_entry bigint; v_fresh boolean;
+DECLARE v_entry bigint; v_now timestamptz; v_commodity bigint; v_old ledger_entry;
 BEGIN
-  PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
-  PERFORM ledger_free_overdue(p_account);
-  SELECT * INTO v_entry, v_fresh FROM ledger_write(
-    'hold', p_account, p_sink, p_amount, p_source, p_key, NULL, p_actor, p_reason, p_until => p_until);
-  IF v_fresh THEN
-    UPDATE ledger_balance SET held = held + p_amount, version = version + 1
-     WHERE account_id = p_account AND credited - debited - held >= p_amount;
-    IF NOT FOUND THEN
-      PERFORM ledger_refuse_overspent(p_account);
+  PERFORM pg_advisory_xact_lock_shared(119182731994482);
+  IF NOT p_again THEN
+    UPDATE ledger_balance SET held = held + p_amount
+     WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING lends INTO v_commodity;
+    IF v_commodity IS NOT NULL THEN
+      v_now := clock_timestamp();
+      INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, event_at, booked_at, expires_at, period, actor_id, reason)
+      SELECT p_source, p_key, 'hold', p_account, p_sink, p_amount, v_now, v_now, p_until, ledger_month(v_now), p_actor, p_reason
+        FROM ledger_account WHERE id = p_sink AND commodity_id = v_commodity AND role IN ('consumed', 'exchange') AND NOT limited
+      RETURNING id INTO v_entry;
+      IF v_entry IS NOT NULL THEN
+        RETURN v_entry;
+      END IF;
     END IF;
   END IF;
-  RETURN v_entry;
+  PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
+  SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'hold' AND rev = 0;
+  IF FOUND THEN
+    IF (v_old.debit_id, v_old.credit_id, v_old.amount) IS DISTINCT FROM (p_account, p_sink, p_amount) THEN
+      RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
+    END IF;
+    RETURN v_old.id;
+  END IF;
+  IF p_again OR ledger_free_overdue(p_account) THEN
+    RETURN ledger_hold(p_account, p_sink, p_amount, p_source, p_key, p_until, p_actor, p_reason);
+  END IF;
+  PERFORM ledger_refuse_overspent(p_account);
 END $$;
 
 -- Use that no balance covers. It is never refused: `p_account` is whose use it was, and only named.
@@ -45,28 +64,45 @@ BEGIN
   RETURN (SELECT o_entry FROM ledger_write(
     'overrun',
     (SELECT ledger_open_account(commodity_id, 'site', 0, 'overrun', false) FROM ledger_account WHERE id = p_account),
-    p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason, p_used_by => p_account));
+    p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason, p_concerns => p_account));
 END $$;
 
 -- End a hold with what was really used: up to the hold it is booked, the rest of the hold is back, the excess is an overrun.
 -- A hold that was freed before covers nothing, so all of the use is an overrun.
 CREATE FUNCTION ledger_settle(
   p_hold bigint, p_used bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint, p_reason text,
-  OUT o_entry bigint, OUT o_used bigint, OUT o_overrun bigint
+  p_again boolean DEFAULT false, OUT o_entry bigint, OUT o_used bigint, OUT o_overrun bigint
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_hold ledger_entry; v_end ledger_entry; v_fresh boolean; v_over bigint;
+DECLARE v_end ledger_entry; v_over bigint; v_account bigint; v_sink bigint; v_held bigint; v_month record; v_now timestamptz;
 BEGIN
-  v_hold := ledger_the_hold(p_hold);
-  o_used := least(p_used, v_hold.amount);
+  PERFORM pg_advisory_xact_lock_shared(119182731994482);
+  SELECT debit_id, credit_id, amount INTO v_account, v_sink, v_held FROM ledger_entry WHERE id = p_hold AND kind = 'hold';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'no such hold' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_hold';
+  END IF;
+  o_used := least(p_used, v_held);
   o_overrun := p_used - o_used;
-  SELECT e.o_entry, e.o_fresh INTO o_entry, v_fresh FROM ledger_write(
-    'settle', v_hold.debit_id, v_hold.credit_id, o_used, p_source, p_key, p_event_at, p_actor, p_reason, p_hold => p_hold) e;
-  IF v_fresh THEN
-    UPDATE ledger_balance SET held = held - v_hold.amount, debited = debited + o_used, version = version + 1
-     WHERE account_id = v_hold.debit_id;
+  IF p_again THEN
+    SELECT * INTO v_end FROM ledger_entry WHERE hold_id = p_hold;
+    p_again := FOUND;
+  END IF;
+  IF NOT p_again THEN
+    UPDATE ledger_balance SET held = held - v_held, debited = debited + o_used WHERE account_id = v_account;
+    v_now := clock_timestamp();
+    v_month := ledger_period_of(p_event_at, v_now);
+    INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, hold_id, event_at, booked_at, period, adjusts_period,
+                              actor_id, reason)
+    VALUES (p_source, p_key, 'settle', v_account, v_sink, o_used, p_hold, coalesce(p_event_at, v_now), v_now,
+            v_month.o_period, v_month.o_adjusts, p_actor, p_reason)
+    RETURNING id INTO o_entry;
   ELSE
-    SELECT * INTO STRICT v_end FROM ledger_entry WHERE hold_id = p_hold;
+    PERFORM FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'settle' AND rev = 0
+                                AND (hold_id, amount) IS DISTINCT FROM (p_hold, o_used);
+    IF FOUND THEN
+      RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
+    END IF;
+    o_entry := v_end.id;
     IF v_end.kind = 'settle' THEN
       SELECT coalesce(max(amount), 0) INTO v_over FROM ledger_entry
        WHERE source = v_end.source AND ext_key = v_end.ext_key AND kind = 'overrun' AND rev = 0;
@@ -75,17 +111,14 @@ BEGIN
           USING ERRCODE = 'MD409', CONSTRAINT = CASE WHEN (v_end.source, v_end.ext_key) = (p_source, p_key)
                                                      THEN 'ledger_key' ELSE 'ledger_hold_resolved_once' END;
       END IF;
-      o_entry := v_end.id;
       RETURN;
     END IF;
-    o_entry := v_end.id;
     o_used := 0;
     o_overrun := p_used;
   END IF;
   IF o_overrun > 0 THEN
-    v_over := ledger_overrun(
-      v_hold.debit_id, v_hold.credit_id, o_overrun, p_source, p_key, p_event_at, p_actor, p_reason);
-    IF NOT v_fresh THEN
+    v_over := ledger_overrun(v_account, v_sink, o_overrun, p_source, p_key, p_event_at, p_actor, p_reason);
+    IF p_again THEN
       o_entry := v_over;
     END IF;
   END IF;
@@ -132,7 +165,6 @@ AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
-  PERFORM ledger_free_overdue(p_account);
   SELECT * INTO v_entry, v_fresh FROM ledger_write(
     'charge', p_account, p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason);
   IF v_fresh THEN
@@ -148,7 +180,6 @@ AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
   PERFORM ledger_check_pair(p_giver, '{allocation,exchange}', p_taker, '{allocation,exchange}');
-  PERFORM ledger_free_overdue(p_giver);
   SELECT * INTO v_entry, v_fresh FROM ledger_write('transfer', p_giver, p_taker, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
     PERFORM ledger_move(p_giver, p_taker, p_amount);
@@ -163,7 +194,6 @@ AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
   PERFORM ledger_check_pair(p_account, '{allocation}', p_pool, '{pool}');
-  PERFORM ledger_free_overdue(p_account);
   SELECT * INTO v_entry, v_fresh FROM ledger_write('reclaim', p_account, p_pool, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
     PERFORM ledger_move(p_account, p_pool, p_amount);

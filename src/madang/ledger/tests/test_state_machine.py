@@ -67,8 +67,14 @@ class Model:
                 self.post(Posted("expire", entry.debit, entry.credit, 0, about=number), ends=number)
 
     def need(self, account: int, amount: int) -> None:
-        if account in self.held and amount > self.credited[account] - self.debited[account] - self.held[account]:
-            raise errors.Overspent("")
+        """Where it isn't there, what is overdue is ended first."""
+        if account in self.held and amount > self.available(account):
+            self.free_overdue(account)
+            if amount > self.available(account):
+                raise errors.Overspent("")
+
+    def available(self, account: int) -> int:
+        return self.credited[account] - self.debited[account] - self.held[account]
 
     def post(self, entry: Posted, *, ends: int | None = None) -> int:
         self.posted.append(entry)
@@ -168,8 +174,6 @@ class Lending(RuleBasedStateMachine):
         when = {None: None, "past": now() - timedelta(hours=1), "future": now() + timedelta(days=1)}[until]
 
         def effect(m: Model) -> Any:
-            m.free_overdue(account)
-
             def fresh() -> int:
                 m.need(account, amount)
                 return m.post(Posted("hold", account, used, amount, until))
@@ -247,8 +251,6 @@ class Lending(RuleBasedStateMachine):
         account, used = self.two[side], self.books.used
 
         def effect(m: Model) -> Any:
-            m.free_overdue(account)
-
             def fresh() -> int:
                 m.need(account, amount)
                 return m.post(Posted("charge", account, used, amount))
@@ -265,8 +267,6 @@ class Lending(RuleBasedStateMachine):
         taker = self.two[1 - side] if verb == "transfer" else self.books.pool
 
         def effect(m: Model) -> Any:
-            m.free_overdue(giver)
-
             def fresh() -> int:
                 m.need(giver, amount)
                 return m.post(Posted(verb, giver, taker, amount))
@@ -307,7 +307,6 @@ class Lending(RuleBasedStateMachine):
             old = m.posted[index]
             if old.kind in ("hold", "release", "expire", "reverse"):
                 raise errors.NotReversible("")
-            m.free_overdue(old.credit)
 
             def fresh() -> int:
                 if old.reversed_by is not None:

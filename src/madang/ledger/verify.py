@@ -1,0 +1,61 @@
+"""Count everything again, and name what differs. What an auditor runs, and the nightly task.
+
+    madang ledger verify
+
+Each check names its first differences: the day whose seal an entry no longer fits, the account, figure or cell that
+isn't what the entries and records add up to, the entry that names a row that isn't there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from django.db import connection
+
+from madang.ledger import queries
+
+FIRST = 20  # of the differences of a check that are named
+# Each a query in sql/verify/ that answers where, what stands there, and what is counted; one explains the next.
+CHECKS = {
+    "seals": "seals",
+    "named rows": "rows",
+    "totals": "totals",
+    "sums of days": "days",
+    "sums of months": "months",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`check` names what was looked at, `where` the row, `stored` what stands there and `counted` what should."""
+
+    check: str
+    where: str
+    stored: str
+    counted: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.where}: {self.stored} stands there, {self.counted} is counted"
+
+
+def verify(say: Callable[[str], object] = lambda check: None) -> list[Problem]:
+    """All checks; empty is how it must be. `say` is told the name of each as it begins."""
+    say("balances")
+    found = [
+        Problem("balances", f"account {row.account}, {row.figure}", str(row.stored), str(row.counted))
+        for row in queries.check()[:FIRST]
+    ]
+    for check, name in CHECKS.items():
+        say(check)
+        found += [Problem(check, *(str(value) for value in row)) for row in _look(name)]
+    return found
+
+
+def _look(name: str) -> list[tuple[Any, ...]]:
+    query = (files("madang.ledger") / "sql" / "verify" / f"{name}.sql").read_text("utf-8")
+    with connection.cursor() as cursor:
+        cursor.execute(f"{query} LIMIT {FIRST}")
+        return list(cursor.fetchall())
