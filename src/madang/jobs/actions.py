@@ -25,7 +25,8 @@ from madang.jobs import engines
 from madang.jobs.checks import check, clean_name, clean_script
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, job_moves, worst_case
 from madang.ledger import actions as ledger
-from madang.ledger.errors import AlreadyResolved, Overspent
+from madang.ledger.errors import Overspent
+from madang.ledger.usage import Booked, Record, booked, meter
 from madang.web.amounts import written
 from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
@@ -326,7 +327,7 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
             return 0
         # A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
         counted = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
-        entry, used, overrun = _charge(job, key, counted, row.ended_at)
+        charged = _charge(job, key, counted, row)
         Run.objects.create(
             job=job,
             key=key,
@@ -339,10 +340,10 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
             declared=row.declared,
             peak_memory_mb=row.peak_memory_mb,
             log_truncated=row.log_truncated,
-            entry=entry,
+            entry=charged.entry,
         )
-        job.used += used
-        job.overrun += overrun
+        job.used += charged.used
+        job.overrun += charged.overrun
         job.held = 0
         job.started_at, job.ended_at, job.exit_code = row.started_at, row.ended_at, row.exit_code
         job.outcome, job.why, job.waits = JobOutcome(row.outcome.value), row.reason[:400], ""
@@ -352,34 +353,32 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
     return 1
 
 
-def _charge(job: Job, key: str, used: int, at: datetime) -> tuple[int | None, int, int]:
-    """(entry, covered, not covered). The first run ends the hold; one that comes after it is charged by itself."""
+def _charge(job: Job, key: str, used: int, row: UsageRow) -> Booked:
+    """Book a run. The first one ends the hold; one that comes after it is charged by itself."""
     assert job.hold is not None
-    if not used:
+    if not used or row.started_at is None:
         if job.lives:
             ledger.release(hold=job.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
-        return None, 0, 0
-    try:
-        done = ledger.settle(hold=job.hold, used=used, source=SOURCE, key=key, event_at=at, actor=None, reason="run")
-        return done.entry, done.used, done.overrun
-    except AlreadyResolved:
-        pass
-    account, resource = Allocation.objects.values_list("account", "resource__commodity").get(pk=job.allocation_id)
+        return Booked(None, 0, 0)
+    account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)
     assert account is not None
-    booked: dict[str, Any] = {
-        "account": account,
-        "sink": ledger.site_account(commodity=resource, role="consumed"),
-        "amount": used,
-        "source": SOURCE,
-        "key": key,
-        "event_at": at,
-        "actor": None,
-        "reason": "another run of a job",
-    }
-    try:
-        return ledger.charge(**booked), used, 0
-    except Overspent:
-        return ledger.overrun(**booked), 0, used
+    record = Record(
+        key=key,
+        account=account,
+        user=job.person_id,
+        resource=resource,
+        hold=job.hold,
+        submitted_at=row.submitted_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        amount=used,
+        wall_s=int((row.ended_at - row.started_at).total_seconds()),
+        wait_s=max(0, int((row.started_at - row.submitted_at).total_seconds())),
+        raw={"job": str(job.uuid), "gpus": row.gpus, "gpu_type": row.gpu_type, "outcome": row.outcome.value},
+    )
+    for _key, refused in meter([record], source=SOURCE, reason="run").refused:
+        raise refused
+    return booked(SOURCE, key)
 
 
 def _end(job: Job, outcome: JobOutcome, *, why: str) -> None:

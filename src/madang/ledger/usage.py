@@ -145,19 +145,19 @@ def _why(name: str) -> Refused:
 
 @dataclass(frozen=True)
 class Booked:
-    """What a record was booked as: its first entry, what was covered, and what wasn't."""
+    """What a use was booked as: its first entry (None where nothing was used), what was covered, and what wasn't."""
 
-    entry: int
+    entry: int | None
     used: int
     overrun: int
 
 
-def booked(source: str, key: str) -> Booked | None:
-    """What the newest revision of a record was booked as; None where there is none."""
+def booked(source: str, key: str) -> Booked:
+    """What the newest revision of a record was booked as; an empty answer where there is none."""
     kinds = [Kind.CHARGE, Kind.OVERRUN, Kind.SETTLE]
     rows = list(Entry.objects.filter(source=source, ext_key=key, kind__in=kinds).order_by("-rev", "id"))
     if not rows:
-        return None
+        return Booked(None, 0, 0)
     rows = [row for row in rows if row.rev == rows[0].rev]
     over = sum(row.amount for row in rows if row.kind == Kind.OVERRUN)
     return Booked(rows[0].pk, sum(row.amount for row in rows) - over, over)

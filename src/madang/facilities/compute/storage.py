@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -17,8 +16,7 @@ from madang.engines.local import folders
 from madang.facilities.compute.models import Folder, StorageSample
 from madang.grants.models import Allocation, AllocationState, Grant
 from madang.jobs.models import Job
-from madang.ledger import actions as ledger
-from madang.ledger.errors import Overspent
+from madang.ledger.usage import Record, meter
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
@@ -135,31 +133,27 @@ def charge(allocation: Allocation) -> bool:
     amount, carry = divmod(owed, MB_HOUR)
     if last and not amount and held == last.bytes:
         return False
-    if amount:
-        _book(allocation, amount, key=f"{allocation.pk}#{last.pk if last else 0}", at=moment)
+    if last and amount:
+        _book(allocation, amount, last=last, until=moment)
     StorageSample.objects.create(allocation=allocation, at=moment, bytes=held, charged_mb_hours=amount, carry=carry)
     return True
 
 
-def _book(allocation: Allocation, amount: int, *, key: str, at: Any) -> None:
+def _book(allocation: Allocation, amount: int, *, last: StorageSample, until: datetime) -> None:
     assert allocation.account is not None
-    booked: dict[str, Any] = {
-        "account": allocation.account,
-        "sink": ledger.site_account(commodity=allocation.resource.commodity, role="consumed"),
-        "source": SOURCE,
-        "key": key,
-        "event_at": at,
-        "actor": None,
-        "reason": "storage held",
-    }
-    try:
-        ledger.charge(amount=amount, **booked)
-    except Overspent as short:
-        # What is left pays for what it can; the rest was used all the same.
-        left = max(0, min(short.left or 0, amount))
-        if left:
-            ledger.charge(amount=left, **booked)
-        ledger.overrun(amount=amount - left, **booked)
+    record = Record(
+        key=f"{allocation.pk}#{last.pk}",
+        account=allocation.account,
+        resource=allocation.resource_id,
+        submitted_at=last.at,
+        started_at=last.at,
+        ended_at=until,
+        amount=amount,
+        wall_s=int((until - last.at).total_seconds()),
+        raw={"bytes": last.bytes},
+    )
+    for _key, refused in meter([record], source=SOURCE, reason="storage held").refused:
+        raise refused
 
 
 def size_of(path: Path) -> int:

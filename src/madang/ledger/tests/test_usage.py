@@ -63,7 +63,7 @@ def test_a_record_without_a_hold_is_charged_as_far_as_the_account_covers_it():
     assert came == Metered(fresh=4, overrun=60)
     assert b.balance() == Balance(credited=100, debited=100, held=0)
     covered = [booked(SOURCE, str(number)) for number in range(4)]
-    assert [(row.used, row.overrun) for row in covered if row] == [(40, 0), (40, 0), (20, 20), (0, 40)]
+    assert [(row.used, row.overrun) for row in covered] == [(40, 0), (40, 0), (20, 20), (0, 40)]
 
 
 def test_what_others_hold_is_not_charged_and_what_is_overdue_is():
