@@ -84,3 +84,8 @@ def test_the_story_is_played_to_its_end_with_every_result_checked(place, tmp_pat
     # Nothing runs on when it is over.
     assert not place.serves()
     assert madang("stop", "--home", str(place.root)).returncode == 4
+
+    # And its ledger adds up, asked on its own.
+    counted = madang("ledger", "verify", "--json", "--home", str(place.root))
+    assert (counted.returncode, json.loads(counted.stdout)) == (0, []), counted.stderr
+    assert not place.database.answers()

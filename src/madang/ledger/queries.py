@@ -55,21 +55,26 @@ def _rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 def balances(account_ids: Iterable[int]) -> dict[int, Balance]:
     """The balances of these accounts. What is overdue counts as back already, as it does for the next hold.
 
-    A limited account has its figures at hand; those of another are summed from its entries.
+    A limited account has its figures at hand; those of another are what was folded by the last seal and the entries
+    since.
     """
     rows = _rows(
         """
-        SELECT a.id, coalesce(b.credited, s.credited), coalesce(b.debited, s.debited), coalesce(b.held - o.overdue, 0)
+        WITH since AS (SELECT coalesce(((SELECT max(day) FROM ledger_seal) + 1)::timestamp AT TIME ZONE 'Asia/Seoul',
+                                       '-infinity') AS at)
+        SELECT a.id, coalesce(b.credited, t.credited + s.credited, s.credited),
+               coalesce(b.debited, t.debited + s.debited, s.debited), coalesce(b.held - o.overdue, 0)
           FROM ledger_account a LEFT JOIN ledger_balance b ON b.account_id = a.id
+          LEFT JOIN ledger_total t ON t.account_id = a.id
           CROSS JOIN LATERAL (
             SELECT coalesce(sum(h.amount), 0)::bigint AS overdue FROM ledger_entry h
              WHERE b.held > 0 AND h.debit_id = a.id AND h.kind = 'hold' AND h.expires_at <= statement_timestamp()
                AND NOT EXISTS (SELECT FROM ledger_entry e WHERE e.hold_id = h.id)) o
           CROSS JOIN LATERAL (
-            SELECT (SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry
-                     WHERE NOT a.limited AND credit_id = a.id AND kind <> 'hold') AS credited,
-                   (SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry
-                     WHERE NOT a.limited AND debit_id = a.id AND kind <> 'hold') AS debited) s
+            SELECT (SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry, since
+                     WHERE NOT a.limited AND credit_id = a.id AND kind <> 'hold' AND booked_at >= since.at) AS credited,
+                   (SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry, since
+                     WHERE NOT a.limited AND debit_id = a.id AND kind <> 'hold' AND booked_at >= since.at) AS debited) s
          WHERE a.id = ANY (%s)
         """,
         list(account_ids),

@@ -136,13 +136,13 @@ def test_a_second_run_of_a_job_is_charged_by_itself(paper):
     assert make.balance(row) == (0, 80, TEN_HOURS - 80)
 
 
-def test_a_second_run_that_nothing_covers_is_an_overrun(paper):
+def test_what_no_balance_covers_of_a_second_run_is_an_overrun(paper):
     row = make.allocation(amount=600)
     job = make.job(row)
     actions.hand_over(job)
     actions.record_usage("paper", [paper.end(job, seconds=590)])
     actions.record_usage("paper", [paper.end(job, seconds=50, attempt=2)])
-    assert (again(job).used, job.overrun, make.balance(row)) == (590, 50, (0, 590, 10))
+    assert (again(job).used, job.overrun, make.balance(row)) == (600, 40, (0, 600, 0))
 
 
 def test_a_run_that_nobody_submitted_here_is_left_alone(paper):
@@ -340,8 +340,8 @@ def test_killed_at_any_step_no_job_is_forgotten_and_none_is_charged_twice(paper,
     place = {
         "lock": (actions, "_lock", False),
         "told": (actions, "spec_of", False),
-        "settle": (ledger_actions, "settle", False),
-        "after settle": (ledger_actions, "settle", True),
+        "settle": (actions, "meter", False),
+        "after settle": (actions, "meter", True),
         "run row": (Run.objects, "create", True),
         "end": (actions, "_after", False),
         "cursor": (actions, "record_usage", True),

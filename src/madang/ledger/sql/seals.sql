@@ -6,7 +6,6 @@ AS $$
 DECLARE v_from timestamptz := p_day::timestamp AT TIME ZONE 'Asia/Seoul'; v_to timestamptz := (p_day + 1)::timestamp AT TIME ZONE 'Asia/Seoul';
   v_rows text;
 BEGIN
-  o_entries := 0;
   o_digest := p_previous;
   FOR v_rows, o_entries IN
     SELECT string_agg(line, E'\n' ORDER BY id), max(n) FROM (
@@ -18,6 +17,7 @@ BEGIN
   LOOP
     o_digest := encode(sha256(convert_to(o_digest || E'\n' || v_rows, 'UTF8')), 'hex');
   END LOOP;
+  o_entries := coalesce(o_entries, 0);  -- a loop over nothing leaves it null
 END $$;
 
 -- Seal every day that is over and isn't sealed yet, and fold its entries into the totals of accounts without a limit. How many

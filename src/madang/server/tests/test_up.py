@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -42,6 +43,21 @@ def test_the_processes_of_the_site_are_not_given_the_owners_address(running):
                 names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
             assert b"DATABASE_URL" in names
             assert b"DATABASE_OWNER_URL" not in names
+
+
+def test_its_ledger_is_counted_again_while_it_runs(running):
+    counted = madang("ledger", "verify", "--home", str(running.root))
+    assert (counted.returncode, "the ledger adds up" in counted.stderr) == (0, True), counted.stderr
+    assert running.serves()
+    with psycopg.connect(running.database.url("madang_owner"), autocommit=True) as db:
+        db.execute("INSERT INTO ledger_seal VALUES ('2026-01-01', 3, 'made up', '', now())")
+    counted = madang("ledger", "verify", "--json", "--home", str(running.root))
+    assert (counted.returncode, json.loads(counted.stdout)[0]["where"]) == (1, "2026-01-01")
+
+
+def test_where_there_is_no_site_there_is_no_ledger(place):
+    assert madang("ledger", "verify", "--home", str(place / "nothing")).returncode == 4
+    assert not (place / "nothing").exists()
 
 
 def test_a_second_one_in_the_same_folder_is_refused(running):

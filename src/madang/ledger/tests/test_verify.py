@@ -1,0 +1,123 @@
+"""Whoever may change anything changes one row: the check names it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+
+import pytest
+from django.db import connection
+
+from madang.ledger import actions as ledger
+from madang.ledger import queries
+from madang.ledger.models import Entry, Seal, Total
+from madang.ledger.tasks import every_night
+from madang.ledger.tests.make import books
+from madang.ledger.tests.test_usage import SOURCE, record
+from madang.ledger.usage import meter
+from madang.ledger.verify import verify
+from madang.workflow.moment import now
+
+pytestmark = pytest.mark.django_db
+
+
+def as_owner(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ledger_entry DISABLE TRIGGER USER")
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE ledger_entry ENABLE TRIGGER USER")
+
+
+def days_ago(days: int) -> None:
+    """As if everything so far had been booked that many days ago."""
+    as_owner(f"UPDATE ledger_entry SET booked_at = booked_at - interval '{days} days'")
+
+
+def today() -> date:
+    return (now() + timedelta(hours=9)).date()
+
+
+def said() -> list[tuple[str, str]]:
+    return [(problem.check, problem.where) for problem in verify()]
+
+
+def test_days_that_are_over_are_sealed_each_once_and_continue_one_another():
+    books()
+    assert ledger.seal() == 0
+    days_ago(3)
+    assert (ledger.seal(), ledger.seal()) == (3, 0)
+    seals = list(Seal.objects.order_by("day"))
+    assert [seal.day for seal in seals] == [today() - timedelta(days=days) for days in (3, 2, 1)]
+    assert [seal.entries > 0 for seal in seals] == [True, False, False]
+    assert [seal.previous for seal in seals] == ["", seals[0].digest, seals[1].digest]
+    assert verify() == []
+
+
+@pytest.mark.parametrize("change", ["reason = 'other'", "actor_id = 9", "event_at = event_at + interval '1 us'"])
+def test_a_row_that_was_changed_after_its_day_was_sealed_is_found_on_that_day(change):
+    b = books()
+    b.charge(5)
+    days_ago(1)
+    b.charge(6)
+    days_ago(1)
+    ledger.seal()
+    assert verify() == []
+    as_owner(f"UPDATE ledger_entry SET {change} WHERE id = (SELECT min(id) FROM ledger_entry WHERE amount = 6)")
+    assert said() == [("seals", str(today() - timedelta(days=1)))]
+
+
+def test_an_entry_that_was_taken_out_or_slipped_in_is_found():
+    b = books()
+    b.charge(5)
+    days_ago(1)
+    ledger.seal()
+    as_owner("DELETE FROM ledger_entry WHERE amount = 5")
+    assert ("seals", str(today() - timedelta(days=1))) in said()
+    assert ("balances", f"account {b.mine}, debited") in said()
+
+
+def test_an_end_that_names_no_hold_is_found():
+    b = books()
+    held = b.hold(5)
+    ledger.release(hold=held, source="test", key="free", actor=None, reason="")
+    as_owner("UPDATE ledger_entry SET hold_id = 9 WHERE kind = 'release'")
+    assert ("named rows", f"entry {Entry.objects.get(kind='release').pk}") in said()
+
+
+@pytest.mark.parametrize(("table", "check"), [("day", "sums of days"), ("month", "sums of months")])
+@pytest.mark.parametrize("change", ["UPDATE {} SET used = used + 1", "DELETE FROM {}"])
+def test_a_sum_that_is_not_what_the_records_add_up_to_is_found(table, check, change):
+    meter([record(books())], source=SOURCE)
+    assert verify() == []
+    as_owner(change.format(f"ledger_usage_{table}"))
+    assert check in {name for name, _where in said()}
+
+
+def test_totals_of_accounts_without_a_limit_are_folded_day_by_day_and_answer_as_before():
+    b = books()
+    b.charge(30)
+    days_ago(1)
+    b.charge(7)
+    before = queries.balances([b.used, b.pool])
+    ledger.seal()
+    b.charge(1)
+    assert queries.balances([b.used])[b.used].credited == before[b.used].credited + 1 == 38
+    assert Total.objects.get(account=b.used).credited == 30
+    assert queries.balances([b.pool])[b.pool] == before[b.pool]
+    as_owner(f"UPDATE ledger_total SET credited = 29 WHERE account_id = {b.used}")
+    assert said() == [("totals", f"account {b.used}")]
+
+
+def test_every_night_seals_and_says_what_is_wrong(caplog):
+    b = books()
+    days_ago(1)
+    with caplog.at_level(logging.ERROR):
+        every_night(timestamp=0)
+        assert (Seal.objects.count(), caplog.messages) == (1, [])
+        as_owner(f"UPDATE ledger_balance SET credited = credited + 1 WHERE account_id = {b.mine}")
+        every_night(timestamp=0)
+    assert caplog.messages == [
+        f"the ledger does not add up: balances: account {b.mine}, credited: 101 stands there, 100 is counted"
+    ]
