@@ -21,7 +21,7 @@ from madang.ledger.tests.test_usage import record
 from madang.ledger.usage import meter
 from madang.ledger.verify import verify
 
-HERE = {"max_examples": 60, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+HERE = {"max_examples": 25, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 requests = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.sampled_from("abcdef")), max_size=6)
 ends = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9), st.sampled_from("abcdef")), max_size=6)
 steps = st.lists(
@@ -102,13 +102,14 @@ def parcels(played: Any) -> None:
             Import.objects.all()._raw_delete("default")
             rows = {key: (amount, held) for key, amount, held in parcel}
             changed = {key for key, (amount, _held) in rows.items() if known.get(key, amount) != amount}
+            fresh = [key for key in rows if key not in known or key in changed]
+            settled = []  # what a hold was opened for just now
+            for key in fresh:
+                if rows[key][1] and key not in holds and sum(covered.values()) + 4 * len(settled) <= 36:
+                    holds[key] = b.hold(4, **named())
+                    settled.append(key)
             for key in changed:
                 covered[key] = over[key] = 0
-            fresh = [key for key in rows if key not in known or key in changed]
-            for key in fresh:
-                if rows[key][1] and key not in holds and sum(covered.values()) <= 36:
-                    holds[key] = b.hold(4, **named())
-            settled = {key for key in fresh if key in holds and key not in changed}
             for key in settled:
                 covered[key] = min(4, rows[key][0])
                 over[key] = rows[key][0] - covered[key]
@@ -152,7 +153,7 @@ MUTANTS = {
         BATCHES, "take_batch", "SELECT credited - debited - held FROM", "SELECT credited - debited FROM",
     ),
     "a replay in a batch is applied": (
-        BATCHES, "take_batch", "AND e.kind = p_kind AND e.rev = 0) IS NULL", "AND e.kind = p_kind AND e.rev = 1) IS NULL",
+        BATCHES, "take_batch", "AND e.kind = p_kind AND e.rev = 0)", "AND e.kind = p_kind AND e.rev = 1)",
     ),
     "one key twice in a batch counts twice": (
         BATCHES, "take_batch", "row_number() OVER (PARTITION BY key ORDER BY n) = 1", "true",
