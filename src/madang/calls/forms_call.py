@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from madang.calls import measure
 from madang.calls.forms import AmountField
-from madang.calls.models import Call, DiscountRule, RuleKind
+from madang.calls.models import Call, DiscountRule, OverrunPolicy, RuleKind
 from madang.identity.models import OrganizationKind, Region
 from madang.web.forms import Day, Form, Instant, TextField, WholeNumber
 from madang.workflow.errors import Refused
@@ -50,6 +50,12 @@ class CallForm(Form):
     days_to_accept = WholeNumber(
         label=gettext_lazy("Days to accept the agreement"), min_value=1, max_value=365, initial=14
     )
+    overrun = forms.ChoiceField(
+        label=gettext_lazy("After an overrun"),
+        choices=OverrunPolicy.choices,
+        initial=OverrunPolicy.WARN,
+        help_text=gettext_lazy("What follows when more was used than an allocation covers: a part of the agreement."),
+    )
 
     def __init__(self, *args: Any, programs: Mapping[int, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +69,10 @@ class CallForm(Form):
         plain = (
             "program_id code title_ko title_en text_ko text_en opens_at closes_at announces_at budget_krw most_awards"
         )
-        values = {name: getattr(call, name) for name in (*plain.split(), "reviews_wanted", "blind", "days_to_accept")}
+        values = {
+            name: getattr(call, name)
+            for name in (*plain.split(), "reviews_wanted", "blind", "days_to_accept", "overrun")
+        }
         values["program"] = values.pop("program_id")
         last = call.use.upper.fromordinal(call.use.upper.toordinal() - 1)
         return {**values, "use_from": call.use.lower, "use_until": last}

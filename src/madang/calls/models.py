@@ -32,6 +32,14 @@ class CallState(models.TextChoices):
     CANCELED = "canceled", _("canceled")
 
 
+class OverrunPolicy(models.TextChoices):
+    """What follows when more was used than an allocation covers. Everybody is told; the use itself is never refused."""
+
+    WARN = "warn", _("tell the lead and the officers")
+    PAUSE = "pause", _("tell them, and pause the allocation")
+    CLOSE = "close", _("tell them, pause the allocation, and close it once nothing is held any more")
+
+
 class Stage(models.TextChoices):
     """Where a published call stands by the clock. Nothing is written when an instant passes."""
 
@@ -75,6 +83,7 @@ class Call(models.Model):
     reviews_wanted = models.PositiveSmallIntegerField(_("reviews per application"), default=2)
     blind = models.BooleanField(_("blind review"), default=True)
     days_to_accept = models.PositiveSmallIntegerField(_("days to accept the agreement"), default=14)
+    overrun = models.CharField(_("after an overrun"), max_length=10, choices=OverrunPolicy, default=OverrunPolicy.WARN)
     state = models.CharField(max_length=12, choices=CallState, default=CallState.DRAFT)
     made_by = models.ForeignKey(Person, models.PROTECT, related_name="+")
     made_at = models.DateTimeField(db_default=Now())
@@ -87,6 +96,7 @@ class Call(models.Model):
             state_check(CallState, "call_state_known"),
             models.CheckConstraint(name="call_closes_after_it_opens", condition=Q(closes_at__gt=F("opens_at"))),
             models.CheckConstraint(name="call_budget_not_negative", condition=Q(budget_krw__gte=0)),
+            models.CheckConstraint(name="call_overrun_policy_known", condition=Q(overrun__in=OverrunPolicy.values)),
         ]
 
     def __str__(self) -> str:

@@ -40,6 +40,7 @@ def terms_of(grant: Grant, allocations: Iterable[Allocation]) -> dict[str, Any]:
         },
         "from": grant.starts_at.astimezone(SEOUL).date().isoformat(),
         "until": last.isoformat(),
+        "overrun": call.overrun,
         "report_by": (last + timedelta(days=REPORT_DAYS)).isoformat(),
         "lines": lines,
         "total": _figures(whole),

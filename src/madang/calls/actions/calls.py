@@ -18,6 +18,7 @@ from madang.calls.models import (
     Extension,
     FormVersion,
     Outcome,
+    OverrunPolicy,
     application_moves,
     call_moves,
 )
@@ -57,6 +58,7 @@ def make_call(
     reviews_wanted: int = 2,
     blind: bool = True,
     days_to_accept: int = 14,
+    overrun: str = OverrunPolicy.WARN,
 ) -> Call:
     """A draft of a call, which only officers see. `use_until` is the last day of use."""
     require(actor, Role.OFFICER, program=program.pk)
@@ -78,6 +80,7 @@ def make_call(
             reviews_wanted=reviews_wanted,
             blind=blind,
             days_to_accept=days_to_accept,
+            overrun=overrun,
         )
         FormVersion.objects.create(call=call, number=1, fields=[])
     return call
@@ -226,6 +229,8 @@ def _written(call: Call, **facts: Any) -> Call:
         errors["use_until"] = _("Days of use are at most ten years.")
     if not 1 <= facts.get("days_to_accept", 14) <= 365:
         errors["days_to_accept"] = _("Between 1 and 365 days.")
+    if facts.get("overrun", OverrunPolicy.WARN) not in OverrunPolicy.values:
+        errors["overrun"] = _("Choose one of those that there are.")
     if facts.get("reviews_wanted", 2) > 20:
         errors["reviews_wanted"] = _("At most 20 reviews of one application.")
     if facts.get("budget_krw", 0) < 0:

@@ -17,6 +17,7 @@ from madang.calls.models import (
     Decision,
     DiscountRule,
     Outcome,
+    OverrunPolicy,
     RuleKind,
     Stage,
 )
@@ -48,6 +49,7 @@ class CallIn(In):
     reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] = 2
     blind: bool = True
     days_to_accept: Annotated[Whole, Field(ge=1, le=365)] = 14
+    overrun: OverrunPolicy = OverrunPolicy.WARN
 
 
 class CallChange(In):
@@ -68,6 +70,7 @@ class CallChange(In):
     reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] | None = None
     blind: bool | None = None
     days_to_accept: Annotated[Whole, Field(ge=1, le=365)] | None = None
+    overrun: OverrunPolicy | None = None
 
 
 class LineIn(In):
@@ -235,6 +238,7 @@ class CallOut(Schema):
     reviews_wanted: int
     blind: bool
     days_to_accept: int
+    overrun: OverrunPolicy
     state: CallState
 
 

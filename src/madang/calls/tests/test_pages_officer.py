@@ -31,6 +31,7 @@ BASICS = {
     "most_awards": "10",
     "reviews_wanted": "2",
     "days_to_accept": "14",
+    "overrun": "pause",
     "blind": "on",
 }
 
@@ -53,6 +54,7 @@ def test_a_call_is_begun_with_its_basics_and_stays_a_draft(client: Client) -> No
     call = Call.objects.get()
     assert call.state == "draft"
     assert call.use.upper.isoformat() == "2027-11-01"
+    assert call.overrun == "pause"
     assert client.post(reverse("calls:new"), {**BASICS, "program": program.pk}).status_code == 422
 
 
