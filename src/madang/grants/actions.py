@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from madang.calls import actions as calls
 from madang.calls import conflicts, sums
 from madang.calls.locks import lock
-from madang.calls.models import Application, ApplicationState, Call, CallState, application_moves
+from madang.calls.models import Application, ApplicationState, Call, CallState, OverrunPolicy, application_moves
 from madang.catalog.models import Rate, ResourceState
 from madang.grants import letters, rules
 from madang.grants.facility import facility_of
@@ -26,10 +26,11 @@ from madang.grants.models import (
     allocation_moves,
     grant_moves,
 )
-from madang.grants.queries import agreement_of, decided, missing, reserve_list, with_meters
+from madang.grants.queries import agreement_of, decided, missing, reserve_list, told_of_overrun_today, with_meters
 from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Person, Role
 from madang.ledger import actions as ledger
+from madang.ledger.models import Period
 from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
@@ -247,29 +248,56 @@ def close(actor: Person, *, grant: Grant, reason: str) -> Grant:
         raise Refused(_("Say why."), field="reason")
     with act(actor, "close", on=grant, reason=reason.strip()):
         grant_moves.move(grant, "close")
-        allocations = list(grant.allocations.select_related("resource", "line", "grant").order_by("id"))
+        live = grant.allocations.exclude(state=AllocationState.CLOSED)
+        allocations = list(live.select_related("resource", "line", "grant").order_by("id"))
         for allocation in allocations:
-            facility_of(allocation.resource.kind).close(allocation)
-            allocation_moves.move(allocation, "close")
+            _stop(allocation)
         for allocation in with_meters(allocations):
             if allocation.meter.held:
                 raise Refused(
                     _("Something still runs on “%(resource)s”. Cancel it, or wait until it has ended.")
                     % {"resource": allocation.resource.name}
                 )
-            if allocation.account is not None and allocation.meter.left:
-                ledger.reclaim(
-                    account=allocation.account,
-                    pool=ledger.site_account(commodity=allocation.resource.commodity, role="pool"),
-                    amount=allocation.meter.left,
-                    source="grants",
-                    key=f"{allocation.pk}:close",
-                    actor=actor.pk,
-                    reason=reason.strip(),
-                )
+            _reclaim(actor, allocation, reason.strip())
         grant.closed_at = now()
         grant.save(update_fields=["closed_at"])
     return grant
+
+
+def _stop(allocation: Allocation) -> None:
+    facility_of(allocation.resource.kind).close(allocation)
+    if allocation.closes_when_free:
+        allocation.closes_when_free = False
+        allocation.save(update_fields=["closes_when_free"])
+    allocation_moves.move(allocation, "close")
+
+
+def _reclaim(actor: Person | None, allocation: Allocation, reason: str) -> None:
+    """What is left of a closed allocation goes back to the pool."""
+    if allocation.account is not None and allocation.meter.left:
+        ledger.reclaim(
+            account=allocation.account,
+            pool=ledger.site_account(commodity=allocation.resource.commodity, role="pool"),
+            amount=allocation.meter.left,
+            source="grants",
+            key=f"{allocation.pk}:close",
+            actor=actor.pk if actor else None,
+            reason=reason,
+        )
+
+
+def close_month(actor: Person, *, month: date, reason: str) -> Period:
+    """Close the month of that day, and every one before it: late use then books into the open month. There is no way
+    back. By an officer of the whole site. MonthNotOver while it runs, Stale where it is closed already."""
+    require(actor, Role.OFFICER)
+    if not reason.strip():
+        raise Refused(_("Say why."), field="reason")
+    month = month.replace(day=1)
+    with act(actor, "close_month", reason=reason.strip(), month=month.isoformat()):
+        if Period.objects.filter(month__gte=month).exists():
+            raise Stale(_("This month is closed already."), field="month")
+        ledger.close_month(month=month, actor=actor.pk)
+    return Period.objects.get(month=month)
 
 
 def pause_allocation(actor: Person, *, allocation: Allocation, reason: str) -> Allocation:
@@ -288,9 +316,72 @@ def resume_allocation(actor: Person, *, allocation: Allocation, reason: str) -> 
     if not reason.strip():
         raise Refused(_("Say why."), field="reason")
     with act(actor, "resume", on=allocation, reason=reason.strip()):
+        if allocation.closes_when_free:
+            allocation.closes_when_free = False
+            allocation.save(update_fields=["closes_when_free"])
         allocation_moves.move(allocation, "resume")
         facility_of(allocation.resource.kind).resume(allocation)
     return allocation
+
+
+def overran(allocation: Allocation) -> None:
+    """More was just booked than the allocation covers: have its policy followed. Call it where that is booked, in the
+    same transaction.
+
+    It only defers. To pause takes locks on the allocation and on its jobs, and whoever books holds the balance, which
+    those who have these locks wait for.
+    """
+    from madang.grants import tasks
+
+    tasks.follow_overrun.defer(allocation=allocation.pk)
+
+
+def follow_overrun(allocation: Allocation) -> Allocation:
+    """The system's verb: what the call says of an overrun, done as often as it is asked and told once a day.
+
+    The lead and the officers get a letter. Under `pause` and `close` the allocation is paused, again where somebody
+    resumed it and it overran again; under `close` it closes once nothing is held on it.
+    """
+    with transaction.atomic():
+        rows = Allocation.objects.select_related("grant__application__call", "grant__organization", "resource", "line")
+        allocation = rows.select_for_update(of=("self",)).get(pk=allocation.pk)
+        (allocation,) = with_meters([allocation])
+        policy = allocation.grant.application.call.overrun
+        if allocation.meter.overrun and not told_of_overrun_today(allocation):
+            with act(None, "overrun", on=allocation, policy=policy, overrun=allocation.meter.overrun):
+                letters.overrun(allocation, policy)
+        if allocation.meter.overrun and policy != OverrunPolicy.WARN and allocation.state == AllocationState.OPEN:
+            with act(None, "pause_overrun", on=allocation, policy=policy):
+                allocation_moves.move(allocation, "pause")
+                facility_of(allocation.resource.kind).pause(allocation, "overrun")
+                allocation.closes_when_free = policy == OverrunPolicy.CLOSE
+                allocation.save(update_fields=["closes_when_free"])
+    if allocation.closes_when_free:
+        _close_if_free(allocation)
+    return allocation
+
+
+def close_free() -> list[Allocation]:
+    """The system's verb: allocations that close after an overrun, and on which nothing is held any more."""
+    waiting = Allocation.objects.filter(closes_when_free=True).select_related("grant", "resource", "line")
+    return [allocation for allocation in waiting.order_by("id") if _close_if_free(allocation)]
+
+
+def _close_if_free(allocation: Allocation) -> bool:
+    """Refused by its facility, or still held: it is asked again later."""
+    try:
+        with act(None, "close_overrun", on=allocation):
+            allocation.refresh_from_db(from_queryset=Allocation.objects.select_for_update(of=("self",)))
+            (allocation,) = with_meters([allocation])
+            if not allocation.closes_when_free or allocation.meter.held:
+                raise Stale(_("Something is still held on this allocation."))
+            _stop(allocation)
+            (allocation,) = with_meters([allocation])
+            _reclaim(None, allocation, "overrun")
+    except Refused as refused:
+        logger.info("allocation %s doesn't close yet: %s", allocation.pk, refused)
+        return False
+    return True
 
 
 def _require_keeper(actor: Person, allocation: Allocation) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -11,6 +11,7 @@ from ninja import Field, Query, Router, Schema
 from madang.calls.models import Application
 from madang.grants import actions, queries
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState
+from madang.identity.access import me
 from madang.ledger import queries as ledger
 from madang.ledger.models import Kind as EntryKind
 from madang.web.api import PROBLEMS, Amount, Id, In, Line, Slug, Text, Whole
@@ -137,11 +138,53 @@ class DifferenceOut(Schema):
     counted: int
 
 
+class OverrunOut(Schema):
+    """More was used than the allocation covers, by so many of its smallest unit. With `closes_when_free` it is closed
+    once nothing is held on it."""
+
+    allocation: int
+    grant: str
+    organization_ko: str
+    organization_en: str
+    resource: str
+    unit: str
+    amount: int
+    since: datetime
+    state: AllocationState
+    closes_when_free: bool
+
+
 class LedgerOut(Schema):
-    """`differences` is empty, or the ledger is wrong."""
+    """`differences` is empty, or the ledger is wrong. `overruns`: those of the active grants that you oversee."""
 
     totals: list[TotalOut]
+    overruns: list[OverrunOut]
     differences: list[DifferenceOut]
+
+
+class ClosedOut(Schema):
+    """`month` is its first day. `closed_by` is empty where that was the system."""
+
+    month: date
+    closed_at: datetime
+    closed_by: str
+
+
+class SealOut(Schema):
+    """All entries of a day as one SHA-256 digest that continues the one of the day before it."""
+
+    day: date
+    entries: int
+    digest: str
+    previous: str
+    sealed_at: datetime
+
+
+class MonthClose(In):
+    """Any day of the month. There is no way back."""
+
+    month: date
+    reason: Annotated[Text, Field(min_length=1, max_length=600)]
 
 
 class Acceptance(In):
@@ -255,8 +298,8 @@ def site_ledger(request: HttpRequest) -> LedgerOut:
     return LedgerOut(
         totals=[
             TotalOut(
-                commodity=row.commodity.code,
-                unit=row.commodity.unit,
+                commodity=row.commodity,
+                unit=row.unit,
                 granted=row.granted,
                 held=row.held,
                 used=row.used,
@@ -265,11 +308,51 @@ def site_ledger(request: HttpRequest) -> LedgerOut:
             )
             for row in totals
         ],
+        overruns=[
+            OverrunOut(
+                allocation=row.allocation.pk,
+                grant=row.allocation.grant.number,
+                organization_ko=row.allocation.grant.organization.name_ko,
+                organization_en=row.allocation.grant.organization.name_en,
+                resource=row.allocation.resource.code,
+                unit=row.allocation.resource.unit,
+                amount=row.amount,
+                since=row.since,
+                state=AllocationState(row.allocation.state),
+                closes_when_free=row.allocation.closes_when_free,
+            )
+            for row in queries.overruns_for(request.user)
+        ],
         differences=[
             DifferenceOut(account=d.account, figure=d.figure, stored=d.stored, counted=d.counted)
             for d in ledger.check()
         ],
     )
+
+
+@router.get("/ledger/close", response={200: list[ClosedOut]} | PROBLEMS, summary="The newest closed months")
+def closed_months(request: HttpRequest) -> list[ClosedOut]:
+    rows = queries.closed_months(request.user)
+    return [ClosedOut(month=row.month, closed_at=row.closed_at, closed_by=row.closed_by) for row in rows]
+
+
+@router.post(
+    "/ledger/close",
+    response={200: ClosedOut} | PROBLEMS,
+    summary="Close a month and every one before it, for good: for officers of the whole site",
+)
+def close_month(request: HttpRequest, body: MonthClose) -> ClosedOut:
+    person = me(request)
+    row = actions.close_month(person, month=body.month, reason=body.reason)
+    return ClosedOut(month=row.month, closed_at=row.closed_at, closed_by=person.name)
+
+
+@router.get("/ledger/seals", response={200: list[SealOut]} | PROBLEMS, summary="The newest seals of the ledger")
+def seals(request: HttpRequest) -> list[SealOut]:
+    return [
+        SealOut(day=row.day, entries=row.entries, digest=row.digest, previous=row.previous, sealed_at=row.sealed_at)
+        for row in queries.seals(request.user)
+    ]
 
 
 @router.get(

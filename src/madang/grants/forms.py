@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.grants.models import GrantState
 from madang.programs.models import Program
-from madang.web.forms import Form, TextField, WholeNumber
+from madang.web.forms import Form, Month, TextField, WholeNumber
 
 
 class AcceptForm(Form):
@@ -29,6 +29,17 @@ class ReasonForm(Form):
     """Why something is declined, closed, paused or resumed. The reason is kept, and shown to the other side."""
 
     reason = TextField(label=_("Reason"), max_length=600, lines=True)
+
+
+class MonthForm(Form):
+    """Which month of the ledger is closed, and why. That there is no way back is confirmed."""
+
+    month = Month(label=_("Month"), help_text=_("Every month before it is closed, too."))
+    reason = TextField(label=_("Reason"), max_length=600, lines=True)
+    final = forms.BooleanField(
+        label=_("I know that a closed month can't be opened again."),
+        error_messages={"required": _("Confirm that you know it.")},
+    )
 
 
 class FilterForm(Form):

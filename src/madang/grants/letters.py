@@ -1,4 +1,4 @@
-"""What the holder of a grant is told by e-mail, inside the transaction of a verb."""
+"""What holders of grants and officers are told by e-mail, inside the transaction of a verb."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.calls.letters import leads_of
-from madang.grants.models import Grant
+from madang.calls.models import OverrunPolicy
+from madang.grants.models import Allocation, Grant
+from madang.identity.queries import officers_of
 from madang.web import letters
+from madang.web.amounts import written
 from madang.web.templatetags.madang import seoul
 
 
@@ -28,3 +31,38 @@ def offer(grant: Grant) -> None:
         }
 
     letters.later(leads_of([grant.organization_id])[grant.organization_id], write)
+
+
+def overrun(allocation: Allocation, policy: str) -> None:
+    """To the leads of the organization and the officers of the program: more was used than the allocation covers."""
+    grant = allocation.grant
+
+    def write() -> tuple[str, str]:
+        facts = {
+            "organization": grant.organization.name,
+            "title": grant.title,
+            "number": grant.number,
+            "resource": allocation.resource.name,
+            "amount": written(allocation.meter.overrun, allocation.resource.unit),
+        }
+        follows = {
+            OverrunPolicy.WARN: _("Nothing is paused. Please look at what runs, and at what is left."),
+            OverrunPolicy.PAUSE: _(
+                "As the call says, the allocation is paused: nothing new starts on it until it is resumed."
+            ),
+            OverrunPolicy.CLOSE: _(
+                "As the call says, the allocation is paused now, and closes once nothing is held on it any more."
+            ),
+        }[OverrunPolicy(policy)]
+        text = (
+            _(
+                "%(organization)s has used more of “%(resource)s” than its allocation covers, in “%(title)s” "
+                "(%(number)s). What goes beyond it so far: %(amount)s."
+            )
+            % facts
+        )
+        where = letters.link(reverse("grants:statement", args=[grant.number, allocation.pk]))
+        return _("Overrun: %(number)s, %(resource)s") % facts, f"{text}\n\n{follows}\n\n{where}\n"
+
+    leads = leads_of([grant.organization_id])[grant.organization_id]
+    letters.later([*leads, *officers_of(grant.program_id)], write)

@@ -145,7 +145,8 @@ class Allocation(models.Model):
     """A granted line: so much of a resource, with an account in the ledger from the day it opens.
 
     `list_krw` is what the amount costs at list price, `reduction_krw` what the discount takes off, and their difference
-    is the organization's own share. All null where the resource has no rate.
+    is the organization's own share. All null where the resource has no rate. `closes_when_free`: it is paused after an
+    overrun, and closes once nothing is held on it any more.
     """
 
     grant = models.ForeignKey(Grant, models.PROTECT, related_name="allocations")
@@ -159,6 +160,7 @@ class Allocation(models.Model):
     discount_en = models.CharField(max_length=160, blank=True)
     state = models.CharField(max_length=10, choices=AllocationState, default=AllocationState.PROMISED)
     opened_at = models.DateTimeField(null=True)
+    closes_when_free = models.BooleanField(default=False)
     meter: Meter  # what the ledger says; put there by the queries of this room
 
     class Meta:
@@ -168,6 +170,9 @@ class Allocation(models.Model):
             models.CheckConstraint(name="allocated_is_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(
                 name="open_has_an_account", condition=Q(state__in=["promised", "closed"]) | Q(account__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="closes_when_free_is_paused", condition=Q(closes_when_free=False) | Q(state="paused")
             ),
             models.CheckConstraint(
                 name="reduction_within_the_price",

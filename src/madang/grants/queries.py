@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch, Q, QuerySet, Sum
-from django.db.models.functions import Now
+from django.db.models.functions import Now, TruncDay
 from django.utils.translation import gettext as _
 
 from madang.calls.models import Application, ApplicationLine, ApplicationState, Call, CallLine
 from madang.catalog.models import Kind, Resource
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
 from madang.identity.access import access_of
-from madang.identity.models import Role, Scope
+from madang.identity.models import Person, Role, Scope
 from madang.ledger import queries as ledger
-from madang.ledger.models import Balance, Commodity, Entry
+from madang.ledger.models import Entry, Period, Seal
 from madang.ledger.models import Kind as EntryKind
 from madang.programs.models import Program
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.models import LogLine
 
+SEOUL = ZoneInfo("Asia/Seoul")
 READERS = (Role.OFFICER, Role.AUDITOR)
 PAGE = 30
 
@@ -32,14 +35,20 @@ def missing() -> Missing:
 
 def visible(person: Any) -> QuerySet[Grant]:
     """The grants of one's own organizations, and of the programs that one is an officer or an auditor of."""
+    return overseen(person, own=True)
+
+
+def overseen(person: Any, *, roles: Iterable[str] = READERS, own: bool = False) -> QuerySet[Grant]:
+    """The grants of the programs that one holds such a role over; with `own` those of one's organizations, too."""
     access = access_of(person)
     programs: set[int] = set()
-    for role in READERS:
+    for role in roles:
         over = access.programs(role)
         if over is None:
             return Grant.objects.all()
         programs |= over
-    return Grant.objects.filter(Q(organization_id__in=list(access.organizations)) | Q(program_id__in=programs))
+    wanted = Q(program_id__in=programs)
+    return Grant.objects.filter(wanted | Q(organization_id__in=list(access.organizations)) if own else wanted)
 
 
 def oversees(person: Any) -> bool:
@@ -157,6 +166,13 @@ def history(grant: Grant, *, limit: int = 100) -> list[LogLine]:
     return list(LogLine.objects.filter(Q(kind="grants.grant", ref=grant.pk) | of_allocations).order_by("-id")[:limit])
 
 
+def told_of_overrun_today(allocation: Allocation) -> bool:
+    """Whether its lead and officers were told of an overrun since midnight in Seoul, by the database's clock."""
+    midnight = TruncDay(Now(), tzinfo=SEOUL)
+    told = LogLine.objects.filter(kind="grants.allocation", ref=allocation.pk, verb="overrun", at__gte=midnight)
+    return told.exists()
+
+
 def allocation_for(person: Any, allocation: int, number: str | None = None) -> Allocation:
     """One allocation with its meter, if this person may see its grant (the one with that number, where it is said)."""
     rows = Allocation.objects.filter(pk=min(allocation, 2**63 - 1), grant__in=visible(person))
@@ -250,16 +266,36 @@ def statement(allocation: Allocation, *, before: int | None = None, limit: int =
     return Slice(rows, found[limit - 1].pk if len(found) > limit else None)
 
 
+@dataclass(frozen=True)
+class Overrun:
+    """An allocation of which more was used than it covers: how much in its smallest unit, and since when."""
+
+    allocation: Allocation
+    amount: int
+    since: datetime
+
+
+def overruns_for(person: Any, *, limit: int = 50) -> list[Overrun]:
+    """The overruns on the active grants that this person oversees, the oldest first. For officers and auditors."""
+    require_overseer(person)
+    over = ledger.overrun_accounts()
+    grants = overseen(person).filter(state=GrantState.ACTIVE)
+    rows = Allocation.objects.filter(account__in=list(over), grant__in=grants)
+    allocations = {row.account: row for row in rows.select_related("resource", "grant__organization")}
+    return [Overrun(allocations[a], over[a].amount, over[a].since) for a in over if a in allocations][:limit]
+
+
 @dataclass
 class Totals:
     """One commodity, over the whole site, in its smallest unit. `resources` are those that are counted in it."""
 
-    commodity: Commodity
+    commodity: str
+    unit: str
+    granted: int
+    held: int
+    used: int
+    overrun: int
     resources: list[Resource] = field(default_factory=list)
-    granted: int = 0
-    held: int = 0
-    used: int = 0
-    overrun: int = 0
 
     @property
     def left(self) -> int:
@@ -268,35 +304,43 @@ class Totals:
 
 def ledger_totals(person: Any) -> list[Totals]:
     """What was granted, is held, was used and went over, by commodity. For officers and auditors."""
-    if not oversees(person):
-        raise NotAllowed(_("This page is for officers and auditors."))
-    totals = {commodity.pk: Totals(commodity) for commodity in Commodity.objects.order_by("code")}
-    flows = (
-        Entry.objects.exclude(kind=EntryKind.HOLD)
-        .values_list("debit__commodity_id", "debit__role", "credit__role")
-        .annotate(total=Sum("amount"))
-    )
-    for commodity, giver, taker, amount in flows:
-        row = totals[commodity]
-        match giver, taker:
-            case "pool", "allocation":
-                row.granted += amount
-            case "allocation", "pool":
-                row.granted -= amount
-            case "allocation", "consumed" | "exchange":
-                row.used += amount
-            case "consumed" | "exchange", "allocation":
-                row.used -= amount
-            case "overrun", _:
-                row.overrun += amount
-            case _, "overrun":
-                row.overrun -= amount
-    for commodity, held in Balance.objects.values_list("account__commodity_id").annotate(total=Sum("held")):
-        totals[commodity].held = held
-    shown = {id: row for id, row in totals.items() if row.granted or row.used or row.overrun}
-    for resource in Resource.objects.filter(commodity__in=shown).order_by("id"):
+    require_overseer(person)
+    shown = {
+        row.commodity: Totals(row.code, row.unit, row.granted, row.held, row.used, row.overrun)
+        for row in ledger.site_totals()
+        if row.granted or row.used or row.overrun
+    }
+    for resource in Resource.objects.filter(commodity__in=list(shown)).order_by("id"):
         shown[resource.commodity].resources.append(resource)
     return list(shown.values())
+
+
+def require_overseer(person: Any) -> None:
+    if not oversees(person):
+        raise NotAllowed(_("This page is for officers and auditors."))
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A month that was closed, and who closed it: empty where that was the system."""
+
+    month: date
+    closed_at: datetime
+    closed_by: str
+
+
+def closed_months(person: Any, *, limit: int = 24) -> list[Closed]:
+    """The newest closed months. For officers and auditors. Two SQL statements."""
+    require_overseer(person)
+    rows = list(Period.objects.order_by("-month")[:limit])
+    names = dict(Person.objects.filter(pk__in=[row.closed_by for row in rows]).values_list("pk", "name"))
+    return [Closed(row.month, row.closed_at, names.get(row.closed_by or 0, "")) for row in rows]
+
+
+def seals(person: Any, *, limit: int = 14) -> list[Seal]:
+    """The newest seals. For officers and auditors."""
+    require_overseer(person)
+    return list(Seal.objects.order_by("-day")[:limit])
 
 
 def call_for_officer(person: Any, code: str) -> Call:

@@ -6,6 +6,7 @@ app_name = "grants"
 urlpatterns = [
     path("", views.index, name="list"),
     path("ledger/", views.site_ledger, name="ledger"),
+    path("ledger/close/", views.close_month, name="close-month"),
     path("announce/<slug:code>/", views.announce, name="announce"),
     path("reserve/<slug:code>/", views.reserve, name="reserve"),
     path("reserve/<slug:code>/<int:application>/promote/", views.promote, name="promote"),

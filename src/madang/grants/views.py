@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -13,7 +15,7 @@ from madang.calls.models import Application, CallState
 from madang.grants import actions, previews, queries
 from madang.grants.agreement import articles
 from madang.grants.facility import facility_of, panels
-from madang.grants.forms import AcceptForm, FilterForm, ReasonForm
+from madang.grants.forms import AcceptForm, FilterForm, MonthForm, ReasonForm
 from madang.grants.models import AllocationState, Grant, GrantState
 from madang.grants.words import ENTRY, done
 from madang.identity.access import access_of
@@ -231,7 +233,38 @@ def statement(request: HttpRequest, number: str, allocation: int) -> HttpRespons
 @require_safe
 def site_ledger(request: HttpRequest) -> HttpResponse:
     totals = queries.ledger_totals(request.user)
-    return render(request, "grants/ledger.html", {"totals": totals, "differences": ledger.check()})
+    return render(
+        request,
+        "grants/ledger.html",
+        {
+            "totals": totals,
+            "overruns": queries.overruns_for(request.user),
+            "differences": ledger.check(),
+            "closed": queries.closed_months(request.user),
+            "seals": queries.seals(request.user),
+            "close_form": MonthForm(auto_id="%s-close", initial={"month": _last_month()})
+            if access_of(request.user).holds(Role.OFFICER)
+            else None,
+        },
+    )
+
+
+def _last_month() -> date:
+    return localdate().replace(day=1) - timedelta(days=1)
+
+
+@login_required
+@require_POST
+def close_month(request: HttpRequest) -> HttpResponse:
+    queries.require_overseer(request.user)
+    form = MonthForm(request.POST)
+    if form.is_valid():
+        with form.refusals():
+            month, reason = form.cleaned_data["month"], form.cleaned_data["reason"]
+            actions.close_month(request.user, month=month, reason=reason)  # type: ignore[arg-type]
+            messages.success(request, _("The month %(month)s is closed.") % {"month": f"{month:%Y-%m}"})
+            return redirect("grants:ledger")
+    return render(request, "grants/close_month.html", {"form": form}, status=422)
 
 
 @login_required

@@ -18,6 +18,9 @@ DONE: dict[tuple[str, str], Promise] = {
     ("grants.grant", "lapse"): _("Nobody accepted the agreement in time: it lapsed."),
     ("grants.grant", "close"): _("The grant was closed; what was left was reclaimed."),
     ("grants.allocation", "pause"): _("An allocation was paused."),
+    ("grants.allocation", "overrun"): _("More was used than this covers: the lead and the officers were told."),
+    ("grants.allocation", "pause_overrun"): _("The allocation was paused after an overrun, as the call says."),
+    ("grants.allocation", "close_overrun"): _("The allocation was closed after an overrun, as the call says."),
     ("grants.allocation", "resume"): _("An allocation was resumed."),
 }
 

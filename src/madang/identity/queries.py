@@ -13,7 +13,17 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from madang.identity.access import access_of, require, require_member
-from madang.identity.models import ApiToken, Invitation, Membership, Organization, Person, Role, RoleGrant, TenantRole
+from madang.identity.models import (
+    ApiToken,
+    Invitation,
+    Membership,
+    Organization,
+    Person,
+    Role,
+    RoleGrant,
+    Scope,
+    TenantRole,
+)
 from madang.identity.tokens import digest_of
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.models import LogLine
@@ -32,6 +42,13 @@ def sees_organizations(person: Any) -> bool:
     who applied there, in the applications."""
     access = access_of(person)
     return any(access.holds(role) for role in (Role.OPERATOR, Role.AUDITOR, Role.OFFICER))
+
+
+def officers_of(program: int) -> list[int]:
+    """The ids of the people who are officers of a program now, or of the whole site."""
+    over = Q(scope=Scope.SITE) | Q(scope=Scope.PROGRAM, scope_id=program)
+    found = RoleGrant.objects.filter(over, role=Role.OFFICER, until=None, person__is_active=True)
+    return list(found.order_by("id").values_list("person_id", flat=True))
 
 
 def organizations_of(person: Person) -> list[Membership]:

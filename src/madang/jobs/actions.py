@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from madang.engines.base import Conflict, JobSpec, Rejected, RunKey, Snapshot, State, UsageRow
 from madang.engines.base import Outcome as EngineOutcome
+from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.identity.access import require_member
 from madang.identity.models import Person
@@ -328,6 +329,8 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
         # A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
         counted = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
         charged = _charge(job, key, counted, row)
+        if charged.overrun:
+            grants.overran(job.allocation)
         Run.objects.create(
             job=job,
             key=key,

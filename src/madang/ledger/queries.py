@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
@@ -47,8 +48,9 @@ class Difference:
 
 
 def _rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """`parameters` in their order, or one mapping by their names."""
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, parameters[0] if parameters and isinstance(parameters[0], dict) else parameters)
         return list(cursor.fetchall())
 
 
@@ -122,6 +124,116 @@ def overruns(account_ids: Iterable[int]) -> dict[int, int]:
         wanted,
     )
     return dict.fromkeys(wanted, 0) | dict(rows)
+
+
+@dataclass(frozen=True)
+class SiteTotal:
+    """One commodity over the whole site, in its smallest unit: what went out of the pools less what came back, what is
+    held, what was used up and what of it nothing covered (`overrun`, not in `used`)."""
+
+    commodity: int
+    code: str
+    unit: str
+    granted: int
+    held: int
+    used: int
+    overrun: int
+
+
+def site_totals() -> list[SiteTotal]:
+    """Each commodity in which something was booked, by its code.
+
+    From the accounts of the site: their totals at the last seal, and only the entries since.
+    """
+    rows = _rows(
+        """
+        WITH flows AS (
+          SELECT account_id, credited - debited AS net FROM ledger_total
+          UNION ALL SELECT credit_id, amount FROM ledger_entry
+           WHERE kind <> 'hold' AND booked_at >= (SELECT coalesce((max(day) + 1)::timestamp AT TIME ZONE 'Asia/Seoul',
+                                                                  '-infinity') FROM ledger_seal)
+          UNION ALL SELECT debit_id, -amount FROM ledger_entry
+           WHERE kind <> 'hold' AND booked_at >= (SELECT coalesce((max(day) + 1)::timestamp AT TIME ZONE 'Asia/Seoul',
+                                                                  '-infinity') FROM ledger_seal)),
+        nets AS (SELECT account_id, sum(net) AS net FROM flows GROUP BY account_id),
+        roles AS (
+          SELECT a.commodity_id, a.role, CASE WHEN a.limited THEN b.credited - b.debited ELSE n.net END AS net, b.held
+            FROM ledger_account a LEFT JOIN nets n ON n.account_id = a.id
+            LEFT JOIN ledger_balance b ON b.account_id = a.id),
+        sums AS (
+          SELECT commodity_id, coalesce(-sum(net) FILTER (WHERE role = 'pool'), 0)::bigint AS granted,
+                 coalesce(sum(held), 0)::bigint AS held,
+                 coalesce(sum(net) FILTER (WHERE role IN ('consumed', 'exchange', 'overrun')), 0)::bigint AS used,
+                 coalesce(-sum(net) FILTER (WHERE role = 'overrun'), 0)::bigint AS overrun
+            FROM roles GROUP BY commodity_id)
+        SELECT c.id, c.code, c.unit, s.granted, s.held, s.used, s.overrun
+          FROM ledger_commodity c JOIN sums s ON s.commodity_id = c.id ORDER BY c.code
+        """
+    )
+    return [SiteTotal(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What was booked in one month about the allocation of one account, of one kind, on one day (in Seoul) of use.
+
+    `amount` in the smallest unit is what was used (`settle`, `charge`, `overrun`) less what was given back (`refund`),
+    or what was added to the account (`grant`, `reclaim`, `transfer`); reversals are taken off. `adjusts` is the closed
+    month that it belongs to, if it was booked late.
+    """
+
+    account: int
+    kind: str
+    day: date
+    adjusts: date | None
+    amount: int
+
+
+def booked_in(month: date, account_ids: Iterable[int]) -> list[Booked]:
+    """Everything that counts in the month that begins on this day, for these accounts. A closed month never changes."""
+    rows = _rows(
+        """
+        WITH entries AS (
+          SELECT e.*, coalesce(o.kind, e.kind) AS what, CASE WHEN o.id IS NULL THEN 1 ELSE -1 END AS sign
+            FROM ledger_entry e LEFT JOIN ledger_entry o ON o.id = e.reverses_id
+           WHERE e.period = %(month)s AND e.kind NOT IN ('hold', 'release', 'expire') AND e.amount > 0
+             AND e.booked_at >= %(month)s::timestamp AT TIME ZONE 'Asia/Seoul' - interval '1 day'),
+        legs AS (
+          SELECT debit_id AS account_id, what, event_at, adjusts_period,
+                 CASE WHEN what IN ('settle', 'charge', 'refund') THEN amount ELSE -amount END AS amount FROM entries
+          UNION ALL
+          SELECT credit_id, what, event_at, adjusts_period,
+                 CASE WHEN what IN ('settle', 'charge', 'refund') THEN -amount ELSE amount END FROM entries
+          UNION ALL
+          SELECT concerns_id, what, event_at, adjusts_period, sign * amount FROM entries WHERE what = 'overrun')
+        SELECT account_id, what, (event_at AT TIME ZONE 'Asia/Seoul')::date, adjusts_period, sum(amount)::bigint
+          FROM legs WHERE account_id = ANY (%(accounts)s)
+         GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0 ORDER BY 1, 3, 2, 4 NULLS FIRST
+        """,
+        {"month": month, "accounts": list(account_ids)},
+    )
+    return [Booked(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Over:
+    """What was used and nothing covered, of one account, and when the first of it happened."""
+
+    amount: int
+    since: datetime
+
+
+def overrun_accounts() -> dict[int, Over]:
+    """account → its overruns that weren't reversed, in the order in which they began."""
+    rows = _rows(
+        """
+        SELECT e.concerns_id, sum(e.amount)::bigint, min(e.event_at) FROM ledger_entry e
+          LEFT JOIN ledger_entry r ON r.reverses_id = e.id
+         WHERE e.concerns_id IS NOT NULL AND e.kind = 'overrun' AND r.id IS NULL AND e.amount > 0
+         GROUP BY e.concerns_id ORDER BY min(e.event_at), e.concerns_id
+        """
+    )
+    return {account: Over(amount, since) for account, amount, since in rows}
 
 
 def check() -> list[Difference]:

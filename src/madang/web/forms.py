@@ -96,6 +96,21 @@ class Day(forms.DateField):
         super().__init__(**kwargs)
 
 
+class Month(forms.DateField):
+    """A month, as its first day. Browsers without a picker of months show a line of text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", forms.DateInput(attrs={"type": "month", "placeholder": "2026-11"}, format="%Y-%m"))
+        kwargs.setdefault("input_formats", ["%Y-%m"])
+        kwargs.setdefault("error_messages", {"invalid": _("Write a month like 2026-11.")})
+        super().__init__(**kwargs)
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if value and not 2000 <= value.year < 9999:
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+
+
 class Upload(forms.FileField):
     """A file no larger than the site allows, with a name that can be written down."""
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from madang.catalog.models import Kind
 from madang.engines.local import folders
 from madang.facilities.compute.models import Folder, StorageSample
+from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, Grant
 from madang.jobs.models import Job
 from madang.ledger.usage import Record, meter
@@ -152,8 +153,11 @@ def _book(allocation: Allocation, amount: int, *, last: StorageSample, until: da
         wall_s=int((until - last.at).total_seconds()),
         raw={"bytes": last.bytes},
     )
-    for _key, refused in meter([record], source=SOURCE, reason="storage held").refused:
+    came = meter([record], source=SOURCE, reason="storage held")
+    for _key, refused in came.refused:
         raise refused
+    if came.overrun:
+        grants.overran(allocation)
 
 
 def size_of(path: Path) -> int:
