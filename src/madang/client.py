@@ -80,11 +80,11 @@ class Client:
     def bytes(self, path: str, **query: Any) -> bytes:
         return self._answer("GET", path, params=query).content
 
-    def download(self, path: str, to: Path) -> Iterator[int]:
+    def download(self, path: str, to: Path, **query: Any) -> Iterator[int]:
         """Write the answer to `to`, by a temporary name beside it; gives the number of bytes as they arrive."""
         part = to.with_name(to.name + ".part")
         try:
-            with self._http.stream("GET", path) as answer:
+            with self._http.stream("GET", path, params=query or None) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise self._problem(answer)

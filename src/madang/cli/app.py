@@ -130,4 +130,4 @@ def whoami(json: Json = False) -> None:
 
 
 compute.register(app)
-app.add_typer(ledger.app, name="ledger", rich_help_panel="This machine")
+ledger.register(app)

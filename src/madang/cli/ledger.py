@@ -1,16 +1,33 @@
+"""The ledger of a site, from a terminal."""
+
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from madang.cli.show import MISSING, REFUSED, Doing, as_json, fail, say, table
+from madang.cli import compute
+from madang.cli.show import MISSING, REFUSED, Doing, answers, as_json, fail, out, plain, say, table
 
-app = typer.Typer(no_args_is_help=True, help="The ledger: count it again.")
+ledger = typer.Typer(no_args_is_help=True, help="The ledger of a site: what was used, what it costs, and whether it adds up.")
 
 
-@app.command()
+@ledger.command()
+@answers
+def export(
+    month: Annotated[str, typer.Option(help="The month, like 2026-11.", show_default=False)],
+    to: Annotated[Path, typer.Option("--out", dir_okay=False, help="The file to write.", show_default=False)],
+    format: Annotated[Literal["csv", "parquet"], typer.Option(help="How it is written.")] = "csv",
+) -> None:
+    """Write what was used in a month and what it costs to a file, as FOCUS 1.2."""
+    with compute.site() as client:
+        for _size in client.download("/insight/focus", to, month=month, format=format):
+            pass
+    out.print(plain(str(to)), soft_wrap=True)
+
+
+@ledger.command()
 def verify(
     home: Annotated[Path | None, typer.Option("--home", help="The folder of the site.", envvar="MADANG_HOME")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")] = False,
@@ -35,3 +52,7 @@ def verify(
     if problems:
         fail(f"the ledger does not add up; first: {problems[0]}", REFUSED)
     say("the ledger adds up: balances, named rows, sums and seals")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(ledger, name="ledger", rich_help_panel="A site")

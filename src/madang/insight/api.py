@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
 from django.utils.timezone import localdate
-from ninja import Router, Schema
+from ninja import Query, Router, Schema
 
+from madang.identity.access import me
 from madang.identity.api import public
-from madang.insight import queries
+from madang.insight import answers, queries
 from madang.programs.models import Condition, Hide
-from madang.web.api import PROBLEMS, Id, Slug
+from madang.web.api import PROBLEMS, Id, Slug, bytes_of
 
 router = Router(tags=["board"])
+costs = Router(tags=["insight"])
+Month = Annotated[str, Query(pattern=r"^20\d{2}-(0[1-9]|1[0-2])$", description="a month, like 2026-11")]
 
 
 class LineOut(Schema):
@@ -118,3 +122,14 @@ def trace(request: HttpRequest, code: Slug, on: date | None = None, before: Id |
         rows=[RowOut(what=r.what, when=r.when, amount=r.amount, whose=r.whose, state=r.state) for r in found.rows],
         next=found.next,
     )
+
+
+@costs.get(
+    "/focus",
+    response=PROBLEMS,
+    summary="What was used in a month and what it costs, as FOCUS 1.2",
+    openapi_extra=bytes_of("application/octet-stream"),
+)
+def focus_of(request: HttpRequest, month: Month, format: Literal["csv", "parquet"] = "csv") -> Any:
+    """Of the programs that you oversee, and of your own organizations. Costs in whole KRW."""
+    return answers.focus_file(me(request), date.fromisoformat(f"{month}-01"), format)

@@ -1,22 +1,36 @@
 from __future__ import annotations
 
 import csv
-from datetime import date
+from datetime import date, timedelta
 
 from django import forms
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from madang.insight import queries
-from madang.web.forms import Day, WholeNumber
+from madang.identity.access import me
+from madang.insight import answers, focus, queries
+from madang.web.forms import Day, Form, Month, WholeNumber
+from madang.workflow.errors import NotAllowed
 
 
 class Ask(forms.Form):
     on = Day(required=False)
     before = WholeNumber(required=False, min_value=1)
+
+
+class FocusForm(Form):
+    """Which month, and in which form it is downloaded."""
+
+    month = Month(label=gettext_lazy("Month"))
+    format = forms.ChoiceField(
+        label=gettext_lazy("Format"), choices=[("csv", "CSV"), ("parquet", "Parquet")], widget=forms.RadioSelect
+    )
 
 
 def _asked(request: HttpRequest) -> tuple[date, int | None]:
@@ -30,7 +44,8 @@ def _asked(request: HttpRequest) -> tuple[date, int | None]:
 def board(request: HttpRequest) -> HttpResponse:
     on, _before = _asked(request)
     found = queries.board(request.user, on)
-    return render(request, "insight/board.html", {"board": found, "chart": _chart(found)})
+    facts = {"board": found, "chart": _chart(found), "may_export": focus.may_export(request.user)}
+    return render(request, "insight/board.html", facts)
 
 
 @require_safe
@@ -57,6 +72,21 @@ def download(request: HttpRequest) -> HttpResponse:
         value = f"{f.value} {f.unit}".strip()
         table.writerow(_safe([_("published figure"), f.hide, f.condition, f.label, "", value, str(f.source)]))
     return answer
+
+
+@login_required
+@require_safe
+def focus_table(request: HttpRequest) -> HttpResponseBase:
+    """What was used and what it costs: the form, or with a month the file."""
+    if not focus.may_export(request.user):
+        raise NotAllowed(_("There is nothing here that you could export."))
+    chosen = bool(request.GET)
+    last = localdate().replace(day=1) - timedelta(days=1)
+    form = FocusForm(request.GET if chosen else None, initial={"month": last, "format": "csv"})
+    if chosen and form.is_valid():
+        with form.refusals():
+            return answers.focus_file(me(request), form.cleaned_data["month"], form.cleaned_data["format"])
+    return render(request, "insight/focus.html", {"form": form}, status=422 if form.errors else 200)
 
 
 def _safe(cells: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ from madang.facilities.compute.api import router as compute
 from madang.grants.api import router as grants
 from madang.identity.api import auth
 from madang.identity.api import router as identity
+from madang.insight.api import costs
 from madang.insight.api import router as insight
 from madang.outcomes.api import router as outcomes
 from madang.programs.api import router as programs
@@ -142,5 +143,6 @@ for prefix, router in (
     ("/compute", compute),
     ("/outcomes", outcomes),
     ("/board", insight),
+    ("/insight", costs),
 ):
     api.add_router(prefix, router)
