@@ -128,7 +128,7 @@ def trace(request: HttpRequest, code: Slug, on: date | None = None, before: Id |
     "/focus",
     response=PROBLEMS,
     summary="What was used in a month and what it costs, as FOCUS 1.2",
-    openapi_extra=bytes_of("application/octet-stream"),
+    openapi_extra=bytes_of("text/csv", "application/vnd.apache.parquet"),
 )
 def focus_of(request: HttpRequest, month: Month, format: Literal["csv", "parquet"] = "csv") -> Any:
     """Of the programs that you oversee, and of your own organizations. Costs in whole KRW."""

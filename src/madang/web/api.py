@@ -79,7 +79,7 @@ Ref = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 Amount = Annotated[Whole, Field(ge=0, le=BIG)]
 
 
-def bytes_of(kind: str) -> dict[str, Any]:
+def bytes_of(*kinds: str) -> dict[str, Any]:
     """For `openapi_extra` of an operation that answers with a file: what a 200 holds."""
-    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
     return {"responses": {200: {"description": "The file", "content": content}}}
