@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _group(config.rootpath / nodeid.partition("::")[0]) or str(super()._split_scope(nodeid))
 
     return ByModule(config, log)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test's id ends in its name.
+
+    Schemathesis 4.32 tells operations apart by the name alone, from which pytest 9.2 no longer makes the id.
+    """
+    if not item.nodeid.endswith(f"::{item.name}") and item.parent:
+        name, _bracket, rest = item.name.partition("[")
+        item._id = item.parent.id.child(name).with_params(rest.removesuffix("]"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several tests with one id, pytest-xdist would run one and lose the others without a word."""
+    if several := [name for name, times in Counter(item.nodeid for item in items).items() if times > 1]:
+        raise pytest.UsageError(f"several tests have this id: {', '.join(several)}")
 
 
 @cache
