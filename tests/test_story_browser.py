@@ -31,10 +31,11 @@ from madang.jobs.models import Job
 from madang.ledger import queries as ledger
 from madang.outcomes.models import Outcome
 from madang.portal.tests.conftest import browser_context_args, browser_type_launch_args  # noqa: F401
+from madang.web.tests.worker import work
 from madang.workflow.moment import now
 from tests.story.desk import PASSWORD, Desk, said
 from tests.story.looks import Looks
-from tests.story.site import Site, address_in, code_in, engine_at_work, let_worker_work, letter, pictures, sql
+from tests.story.site import Site, address_in, code_in, engine_at_work, letter, pictures, sql
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -527,7 +528,7 @@ def test_4_the_officer_decides_with_less_of_one_line_and_announces(site: Site) -
         officer.look("to announce")
         officer.press(said("Announce the results"))
         officer.look("announced")
-        let_worker_work()
+        work()
         assert Application.objects.get(pk=application.pk).state == ApplicationState.SELECTED
         grant = Grant.objects.get(application=application)
         assert grant.number in letter(LEAD)
@@ -579,7 +580,7 @@ def test_6_a_member_runs_a_real_training_job_and_what_it_did_not_use_is_back(sit
         allocation = grant.allocations.get(resource__code="h100")
         job = submit(member, allocation)
         with engine_at_work():
-            let_worker_work()
+            work()
             watch(member, job)
         settled(member, job, allocation)
 

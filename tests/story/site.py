@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import connection, connections
-from procrastinate.contrib.django import procrastinate_app
+from django.db import connection
 
 from tests.story.desk import Desk
 from tests.story.looks import Looks
@@ -81,21 +80,6 @@ def address_in(text: str) -> str:
     found = re.search(r"https?://[^/\s]+(/\S+)", text)
     assert found, text
     return found[1]
-
-
-def let_worker_work() -> None:
-    """The tasks that are due, by the real worker; in a thread of its own, since Playwright has this one's loop."""
-
-    def work() -> None:
-        app = procrastinate_app.current_app
-        with app.replace_connector(app.connector.get_worker_connector()) as worker:
-            worker.run_worker(wait=False, install_signal_handlers=False, listen_notify=False)
-        connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive()
 
 
 @contextmanager

@@ -11,11 +11,11 @@ import sys
 import pytest
 from django.core import mail
 from django.db import connection
-from procrastinate.contrib.django import procrastinate_app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from madang.identity.tests import make
 from madang.web import tasks
+from madang.web.tests.worker import work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,12 +26,6 @@ def no_other_tasks():
     with connection.cursor() as cursor:  # the tables that the end of a test doesn't empty
         for table in ("events", "periodic_defers", "jobs", "workers"):
             cursor.execute(f"DELETE FROM procrastinate_{table}")
-
-
-def work() -> None:
-    app = procrastinate_app.current_app
-    with app.replace_connector(app.connector.get_worker_connector()) as working:
-        working.run_worker(wait=False, install_signal_handlers=False, listen_notify=False)
 
 
 def letters() -> list[str]:

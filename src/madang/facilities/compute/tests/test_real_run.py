@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection, connections
-from procrastinate.contrib.django import procrastinate_app
 
 from madang.engines.local import Caps, Dispatcher, Sandbox
 from madang.facilities.compute import dispatcher as dispatchers
@@ -25,6 +24,7 @@ from madang.jobs import queries as job_queries
 from madang.jobs.models import Job, Run
 from madang.jobs.tests import make as jobs
 from madang.ledger import queries as ledger
+from madang.web.tests.worker import work
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sandbox]
 SANDBOX = Sandbox()
@@ -83,10 +83,7 @@ def test_a_job_runs_in_its_sandbox_from_the_queue_to_the_bill(partition):
     row = make.allocation(partition)
     job = make.job(row, script=WORK, gpus=2)
     code = partition.cluster.code
-    with procrastinate_app.current_app.replace_connector(
-        procrastinate_app.current_app.connector.get_worker_connector()
-    ) as app:
-        app.run_worker(wait=False, install_signal_handlers=False, listen_notify=False)
+    work()
     job.refresh_from_db()
     assert job.state in ("submitted", "queued")  # the worker may have had its turn as the poller, too
     mover = dispatcher(code)
