@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 
@@ -82,13 +83,13 @@ class Client:
 
     def download(self, path: str, to: Path, **query: Any) -> Iterator[int]:
         """Write the answer to `to`, by a temporary name beside it; gives the number of bytes as they arrive."""
-        part = to.with_name(to.name + ".part")
+        part = to.with_name(f".{uuid4().hex}.part")  # nobody has it, and it is no longer than a name may be
         try:
             with self._http.stream("GET", path, params=query or None) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise self._problem(answer)
-                with part.open("wb") as file:
+                with part.open("xb") as file:
                     for piece in answer.iter_bytes():
                         file.write(piece)
                         yield len(piece)

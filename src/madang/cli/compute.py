@@ -267,7 +267,7 @@ def cp(
     source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files.")],
     to: Annotated[Path, typer.Argument(help="A folder, or for one file its new name.")] = Path(),
 ) -> None:
-    """Fetch files that a job wrote: those whose names can be part of an address. The others are named."""
+    """Fetch files that a job wrote. Those that can't be fetched are named, and the others fetched all the same."""
     uuid, colon, path = source.partition(":")
     if not colon:
         fail("name the file as JOB:PATH, or all of them as JOB:", USAGE)
@@ -279,28 +279,40 @@ def cp(
             fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
         good = [entry for entry in wanted if entry["downloadable"]]
         odd = [entry["path"] for entry in wanted if not entry["downloadable"]]
+        missed: list[str] = []
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
         with Progress(*columns, console=err, transient=True) as progress:
             for entry in good:
-                target = _target(to, entry["path"], whole=not path)
                 bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
-                for size in client.download(f"/compute/jobs/{found['uuid']}/files/{quote(entry['path'])}", target):
-                    progress.advance(bar, size)
-                out.print(plain(str(target)), soft_wrap=True)
+                try:
+                    target = _target(to, entry["path"], whole=not path)
+                    for size in client.download(f"/compute/jobs/{found['uuid']}/files/{quote(entry['path'])}", target):
+                        progress.advance(bar, size)
+                except OSError as error:
+                    missed.append(f"{entry['path']}: it can't be written here: {error.strerror}")
+                except Problem as problem:
+                    if problem.status not in (404, 422):  # the next would be refused as well
+                        raise
+                    missed.append(f"{entry['path']}: {problem.title}")
+                else:
+                    out.print(plain(str(target)), soft_wrap=True)
     # What an odd name is shown as may be the true name of another file, which was fetched.
     if odd and not (path and good):
-        fail("not fetched, as no address can hold the name: " + ", ".join(odd), REFUSED)
+        missed.append("not fetched, as no address can hold the name: " + ", ".join(odd))
+    if missed:
+        fail("\n  ".join(missed), REFUSED)
 
 
 def _target(to: Path, path: str, *, whole: bool) -> Path:
     """Where a file of a job goes on this machine: below the folder that was named, whatever its path says."""
     parts = PurePosixPath(path).parts
-    if not parts or any(part in ("..", "/") or "\\" in part or "\0" in part for part in parts):
-        raise Problem(422, f"the path {path!r} leads out of the folder, so it isn't fetched")
+    # A name with a backslash or a colon is more than a name on some machines, and on others isn't.
+    if not parts or any(part == ".." or "\0" in part or Path(part).name != part for part in parts):
+        raise Problem(422, "the path leads out of the folder, so it isn't fetched")
     one = to / parts[-1] if to.is_dir() else to
     target = to.joinpath(*parts) if whole else one
     if not target.resolve().is_relative_to(to.resolve()):
-        raise Problem(422, f"{target} is a link that leads out of the folder, so nothing is written there")
+        raise Problem(422, "a link there leads out of the folder, so nothing is written")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 

@@ -276,7 +276,47 @@ def test_files_whose_names_no_address_can_hold_are_named_and_the_others_fetched(
     assert (answer.exit_code, answer.stderr.splitlines()[-1], (to / "two").exists()) == (1, said, False)
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "..", "", "a\\..\\x", "a/\0"])
+@database
+def test_names_that_look_hostile_are_names_like_others(world, tmp_path):
+    job = world.job()
+    make.wrote(job)
+    names = ["..\\..\\up", "a\\b", "C:\\x", "...", "~", "-rf", "$(touch x)", "%2e%2e%2fx", "a%2F..%2Fb", "x" * 255]
+    for name in names:
+        (make.folder(job) / "work" / name).write_bytes(name.encode())
+    to = tmp_path / "a" / "got"
+    answer = world.type("cp", f"{job.uuid}:", str(to))
+    assert answer.exit_code == 0, answer.stderr
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == {name: name.encode() for name in names}
+    assert list(to.parent.iterdir()) == [to]
+    assert world.type("cp", f"{job.uuid}:a\\b", str(tmp_path / "one")).exit_code == 0
+    assert (tmp_path / "one").read_bytes() == b"a\\b"
+
+
+@database
+def test_what_cannot_be_written_is_named_and_the_rest_fetched(world, tmp_path):
+    job = world.job()
+    make.wrote(job, a=b"1", z=b"3")
+    for folder in ("out", "file"):
+        (make.folder(job) / "work" / folder).mkdir()
+        (make.folder(job) / "work" / folder / "x").write_bytes(b"2")
+    to, elsewhere = tmp_path / "to", tmp_path / "elsewhere"
+    to.mkdir()
+    elsewhere.mkdir()
+    (to / "out").symlink_to(elsewhere)
+    (to / "z").symlink_to(elsewhere / "z")
+    (to / "file").write_text("mine")
+    answer = world.type("cp", f"{job.uuid}:", str(to))
+    assert (answer.exit_code, answer.stdout) == (1, f"{to / 'a'}\n")
+    assert answer.stderr.strip().splitlines() == [
+        "madang: file/x: it can't be written here: File exists",
+        "  out/x: a link there leads out of the folder, so nothing is written",
+        "  z: a link there leads out of the folder, so nothing is written",
+    ]
+    assert (list(elsewhere.iterdir()), (to / "file").read_text()) == ([], "mine")
+    assert sorted(path.name for path in to.iterdir()) == ["a", "file", "out", "z"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "..", "", "a/\0"])
 def test_a_path_that_leaves_the_folder_is_not_written(tmp_path, path):
     for whole in (True, False):
         with pytest.raises(Problem, match="leads out of the folder"):
