@@ -263,7 +263,7 @@ def by_organization(bench: Bench) -> int:
         return len(cursor.fetchall())
 
 
-def prepare(server: Postgres, folder: Path) -> Bench:
+def prepare(server: Postgres, folder: Path, *, peer: bool = True) -> Bench:
     from madang.ledger import actions as ledger
 
     commodity = ledger.commodity(code="bench", unit="gpu_second")
@@ -276,10 +276,11 @@ def prepare(server: Postgres, folder: Path) -> Bench:
         )
         ledger.grant(pool=pool, account=account, amount=10**13, source="bench", key=str(number), actor=None, reason="")
         accounts.append(account)
-    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as db:
-        db.execute("CREATE DATABASE tpcb OWNER madang_owner")
     bench = Bench(server, sink, accounts, folder)
-    bench.pgbench("madang_owner", "tpcb", "-i", "-q", "-s", "20")
+    if peer:
+        with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as db:
+            db.execute("CREATE DATABASE tpcb OWNER madang_owner")
+        bench.pgbench("madang_owner", "tpcb", "-i", "-q", "-s", "20")
     return bench
 
 

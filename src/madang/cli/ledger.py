@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from madang.cli import compute
-from madang.cli.show import MISSING, REFUSED, Doing, answers, as_json, fail, out, plain, say, table
+from madang.cli.show import MISSING, REFUSED, Doing, answers, as_json, fail, out, plain, say
+from madang.cli.show import table as as_table
 
-ledger = typer.Typer(no_args_is_help=True, help="The ledger of a site: what was used, what it costs, and whether it adds up.")
+ledger = typer.Typer(
+    no_args_is_help=True, help="The ledger of a site: what was used, what it costs, and whether it adds up."
+)
 
 
 @ledger.command()
@@ -48,7 +51,7 @@ def verify(
         as_json([vars(problem) for problem in problems])
     elif problems:
         rows = [[problem.check, problem.where, problem.stored, problem.counted] for problem in problems]
-        table(["check", "where", "stands there", "is counted"], rows)
+        as_table(["check", "where", "stands there", "is counted"], rows)
     if problems:
         fail(f"the ledger does not add up; first: {problems[0]}", REFUSED)
     say("the ledger adds up: balances, named rows, sums and seals")
