@@ -36,5 +36,15 @@ What holds, and what keeps it:
   overdue.
 - *A closed month stays closed.* Late use books into the open month and names the one it adjusts (months are Seoul's).
 
-`queries.check()` counts every balance again from the entries; an empty list is how it must be.
+Many at a time, and what they come to:
+
+- `actions.hold_batch`, `charge_batch` and `settle_batch` answer each request as the verb would, in one statement and one
+  commit; `combine.Combiner` makes such batches of what many threads ask of one hot account.
+- `usage.meter` books records of use in parcels: the record, its entry, the balance and the sums by day and month are
+  there together or not at all. The same record again is nothing new; a changed one is reversed and booked anew. In the
+  sums, `used` is split at midnight in Seoul and `booked` stands in the month of its entry, so that the sum of a month
+  is the ledger's.
+- `actions.seal` digests the entries of every day that is over, each day continuing the one before (every night, by
+  `tasks`). `verify.verify()` counts balances, sums and seals again and names what differs; an empty list is how it
+  must be. The digests are worth most where the database's owner can't reach them: keep a copy elsewhere.
 """
