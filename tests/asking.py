@@ -95,13 +95,13 @@ Rows = dict[type[models.Model], dict[Any, str]]
 
 
 def rows_now() -> Rows:
-    """{model: {primary key: digest of the row}} of everything."""
+    """{model: {primary key: digest of the row}} of everything. A key of several columns is a tuple."""
     found: Rows = {}
     with connection.cursor() as cursor:
         for model in tables():
-            table, key = model._meta.db_table, model._meta.pk.column
-            cursor.execute(f'SELECT "{key}", md5(t::text) FROM "{table}" t')
-            found[model] = dict(cursor.fetchall())
+            keys = ", ".join(f'"{field.column}"' for field in model._meta.pk_fields)
+            cursor.execute(f'SELECT md5(t::text), {keys} FROM "{model._meta.db_table}" t')
+            found[model] = {row[1] if len(row) == 2 else row[1:]: row[0] for row in cursor.fetchall()}
     return found
 
 
