@@ -22,7 +22,8 @@ from typing import Any
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from madang.web.forms import unusable
+from madang.web.days import LAST, LONG_AGO, usable
+from madang.web.forms import OUT_OF_RANGE, unusable
 from madang.workflow.errors import Refused
 
 Spec = dict[str, Any]
@@ -137,9 +138,12 @@ def _value(spec: Spec, value: Any) -> Any:
         return text
     if kind == "day":
         try:
-            return date.fromisoformat(text).isoformat()
+            day = date.fromisoformat(text)
         except ValueError:
             raise Invalid(_("This is no day. Write it like 2026-03-31.")) from None
+        if not usable(day, since=LONG_AGO):
+            raise Invalid(OUT_OF_RANGE % {"first": LONG_AGO, "last": LAST})
+        return day.isoformat()
     most = spec.get("most") or SIGNS[kind][0]
     if len(text) > most:
         raise Invalid(

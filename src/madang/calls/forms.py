@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from madang.calls import measure
 from madang.calls.models import Call, Outcome
+from madang.web.days import LONG_AGO
 from madang.web.forms import Day, Form, Instant, TextField, Upload, WholeNumber
 from madang.workflow.errors import Refused
 
@@ -85,7 +86,7 @@ def question(field: Any) -> forms.Field:
             choices = list(field.choices) if few else [("", _("Choose…")), *field.choices]
             return forms.ChoiceField(choices=choices, widget=forms.RadioSelect if few else forms.Select, **common)
         case "day":
-            return Day(**common)
+            return Day(since=LONG_AGO, **common)
         case "yes" if field.required:  # must be agreed to
             return forms.BooleanField(**common)
         case "yes":

@@ -16,6 +16,7 @@ from madang.catalog.models import Resource
 from madang.identity.models import Organization, Person
 from madang.programs.models import Program
 from madang.web.bilingual import said
+from madang.web.days import instants, periods
 from madang.workflow.history import tracked
 from madang.workflow.machine import Machine, state_check
 
@@ -95,6 +96,10 @@ class Call(models.Model):
         constraints = [
             state_check(CallState, "call_state_known"),
             models.CheckConstraint(name="call_closes_after_it_opens", condition=Q(closes_at__gt=F("opens_at"))),
+            models.CheckConstraint(
+                name="call_in_our_time",
+                condition=instants("opens_at", "closes_at", "announces_at") & periods("use"),
+            ),
             models.CheckConstraint(name="call_budget_not_negative", condition=Q(budget_krw__gte=0)),
             models.CheckConstraint(name="call_overrun_policy_known", condition=Q(overrun__in=OverrunPolicy.values)),
         ]
@@ -424,7 +429,10 @@ class Extension(models.Model):
     given_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["call", "organization"], name="one_extension_of_an_applicant")]
+        constraints = [
+            models.UniqueConstraint(fields=["call", "organization"], name="one_extension_of_an_applicant"),
+            models.CheckConstraint(name="extension_in_our_time", condition=instants("until")),
+        ]
 
 
 class Answer(models.TextChoices):

@@ -12,7 +12,7 @@ from madang.catalog import actions, queries
 from madang.catalog.models import Kind, Rate, Resource, Sector
 from madang.identity import queries as identity
 from madang.identity.access import me
-from madang.web.api import PROBLEMS, Amount, In, Line, Ref, Text, Whole
+from madang.web.api import PROBLEMS, Amount, Day, In, Line, Ref, Text, Whole
 
 router = Router()
 
@@ -126,7 +126,7 @@ class ResourceChange(In):
 class RateIn(In):
     price_krw: Amount
     per_amount: Annotated[Whole, Field(ge=1, le=2**53)]
-    starts_on: date
+    starts_on: Day
     basis_ko: Annotated[Line, Field(min_length=1)]
     basis_en: Line = ""
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.identity.models import Organization
 from madang.web.bilingual import said
+from madang.web.days import periods
 from madang.workflow.history import tracked
 from madang.workflow.machine import Machine, state_check
 
@@ -152,6 +153,7 @@ class Rate(models.Model):
         constraints = [
             models.CheckConstraint(name="rate_price_not_negative", condition=Q(price_krw__gte=0)),
             models.CheckConstraint(name="rate_per_amount_positive", condition=Q(per_amount__gt=0)),
+            models.CheckConstraint(name="rate_in_our_time", condition=periods("days")),
             ExclusionConstraint(
                 name="one_rate_a_day",
                 index_type="gist",

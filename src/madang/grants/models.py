@@ -16,6 +16,7 @@ from madang.catalog.models import Resource
 from madang.identity.models import Organization, Person
 from madang.programs.models import Program
 from madang.web.bilingual import said
+from madang.web.days import instants
 from madang.workflow.history import tracked
 from madang.workflow.machine import Machine, state_check
 
@@ -59,6 +60,7 @@ class Grant(models.Model):
         constraints = [
             state_check(GrantState, "grant_state_known"),
             models.CheckConstraint(name="grant_ends_after_it_starts", condition=Q(ends_at__gt=F("starts_at"))),
+            models.CheckConstraint(name="grant_in_our_time", condition=instants("starts_at", "ends_at", "accept_by")),
         ]
         indexes = [models.Index(fields=["organization", "state"], name="grants_of_an_organization")]
 

@@ -25,7 +25,7 @@ from madang.identity.models import (
     Scope,
     TenantRole,
 )
-from madang.web.api import PROBLEMS, Id, In, Line, Whole
+from madang.web.api import PROBLEMS, Id, In, Line, PastDay, Whole
 from madang.workflow.log import read_of
 
 
@@ -214,7 +214,7 @@ class OrganizationIn(In):
     business_number: Annotated[Line, Field(max_length=20)]
     representative: Annotated[Line, Field(max_length=80)] = ""
     region: Region
-    founded_on: date | None = None
+    founded_on: PastDay | None = None
     is_youth_startup: bool = False
 
 
@@ -223,7 +223,7 @@ class OrganizationChange(In):
     name_en: Annotated[Line, Field(max_length=120)] | None = None
     representative: Annotated[Line, Field(max_length=80)] | None = None
     region: Region | None = None
-    founded_on: date | None = None
+    founded_on: PastDay | None = None
     is_youth_startup: bool | None = None
 
 

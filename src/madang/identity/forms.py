@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from madang.identity import business_number as numbers
 from madang.identity.models import OrganizationKind, Region, Role, Scope, TenantRole
 from madang.identity.tokens import MOST_DAYS
+from madang.web.days import LONG_AGO
 from madang.web.forms import Day, Form, TextField, WholeNumber, unusable
 
 
@@ -58,7 +59,7 @@ class OrganizationForm(Form):
         help_text=_("Some calls give a discount by region."),
     )
     representative = TextField(label=_("Representative"), max_length=80, required=False)
-    founded_on = Day(label=_("Founded on"), required=False)
+    founded_on = Day(since=LONG_AGO, label=_("Founded on"), required=False)
     is_youth_startup = forms.BooleanField(
         label=_("Youth start-up"),
         required=False,

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from madang.web.bilingual import said
+from madang.web.days import LONG_AGO, days, instants
 from madang.workflow.history import tracked
 
 
@@ -100,6 +101,7 @@ class Organization(models.Model):
             models.CheckConstraint(
                 name="organization_kind_known", condition=models.Q(kind__in=OrganizationKind.values)
             ),
+            models.CheckConstraint(name="founded_in_our_time", condition=days("founded_on", since=LONG_AGO)),
         ]
 
     def __str__(self) -> str:
@@ -136,6 +138,7 @@ class Membership(models.Model):
                 fields=["person", "organization"], condition=models.Q(until=None), name="one_membership_at_a_time"
             ),
             models.CheckConstraint(name="tenant_role_known", condition=models.Q(role__in=TenantRole.values)),
+            models.CheckConstraint(name="membership_in_our_time", condition=instants("since", "until")),
         ]
 
 
@@ -190,6 +193,7 @@ class RoleGrant(models.Model):
                 name="one_role_at_a_time",
             ),
             models.CheckConstraint(name="role_known", condition=models.Q(role__in=Role.values)),
+            models.CheckConstraint(name="role_in_our_time", condition=instants("since", "until")),
             models.CheckConstraint(
                 name="site_scope_has_no_id", condition=~models.Q(scope="site") | models.Q(scope_id=0)
             ),

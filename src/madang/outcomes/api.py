@@ -13,7 +13,7 @@ from ninja.files import UploadedFile
 from madang.grants.queries import grant_for
 from madang.outcomes import actions, queries
 from madang.outcomes.models import Level, Outcome, OutcomeKind, OutcomeState
-from madang.web.api import PROBLEMS, Id, In, Line, Slug, Text, bytes_of
+from madang.web.api import PROBLEMS, Day, Id, In, Line, Slug, Text, bytes_of
 
 router = Router()
 
@@ -67,7 +67,7 @@ class OutcomesOut(Schema):
 class Report(In):
     kind: OutcomeKind
     amount: int = Field(ge=1, le=100_000_000_000_000)
-    occurred_on: date
+    occurred_on: Day
     title: Annotated[Line, Field(min_length=1)]
     text: Annotated[Text, Field(max_length=4000)] = ""
     share_percent: int = Field(100, ge=1, le=100)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.grants.models import Grant
 from madang.identity.models import Organization, Person
+from madang.web.days import days
 from madang.workflow.history import tracked
 from madang.workflow.machine import Machine, state_check
 
@@ -83,6 +84,7 @@ class Outcome(models.Model):
         constraints = [
             state_check(OutcomeState, "outcome_state_known"),
             models.CheckConstraint(name="outcome_kind_known", condition=Q(kind__in=OutcomeKind.values)),
+            models.CheckConstraint(name="outcome_in_our_time", condition=days("occurred_on")),
             models.CheckConstraint(name="outcome_is_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(name="outcome_share", condition=Q(share_percent__gte=1) & Q(share_percent__lte=100)),
         ]

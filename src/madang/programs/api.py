@@ -12,7 +12,7 @@ from ninja import Field, Router, Schema, Status
 from madang.identity.access import me
 from madang.programs import actions, queries
 from madang.programs.models import Condition, Funding, Hide, Indicator, Measure
-from madang.web.api import PROBLEMS, Amount, In, Line, Text, Whole
+from madang.web.api import PROBLEMS, Amount, Day, In, Line, Text, Whole
 
 router = Router()
 
@@ -180,8 +180,8 @@ class IndicatorIn(In):
 
 
 class TargetIn(In):
-    starts_on: date
-    ends_on: date
+    starts_on: Day
+    ends_on: Day
     value: Amount
     basis_ko: Annotated[Line, Field(min_length=1)]
     basis_en: Line = ""

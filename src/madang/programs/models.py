@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.web import amounts
 from madang.web.bilingual import said
+from madang.web.days import days
 from madang.workflow.history import tracked
 
 
@@ -210,6 +211,7 @@ class Target(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["indicator", "starts_on", "ends_on"], name="one_target_a_period"),
             models.CheckConstraint(name="target_period_runs_forward", condition=Q(ends_on__gte=models.F("starts_on"))),
+            models.CheckConstraint(name="target_in_our_time", condition=days("starts_on", "ends_on")),
         ]
 
     @property

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
 
 from ninja import Field, Schema
 from ninja.pagination import LimitOffsetPagination
 from pydantic import AfterValidator, ConfigDict, ModelWrapValidatorHandler, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from madang.web.days import FIRST, LAST, LONG_AGO, usable
 from madang.web.forms import unusable, visible
 
+Moment = TypeVar("Moment", date, datetime)
 BIG = 2**53  # whole numbers stay exact in every JSON reader
 
 
@@ -69,6 +72,18 @@ def _text(value: str) -> str:
     return text
 
 
+def _usable(value: Moment) -> Moment:
+    if not usable(value):
+        raise ValueError(f"between {FIRST} and {LAST}")
+    return value
+
+
+def _past(value: date) -> date:
+    if not usable(value, since=LONG_AGO):
+        raise ValueError(f"between {LONG_AGO} and {LAST}")
+    return value
+
+
 Line = Annotated[str, Field(max_length=200), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_text)]
 Slug = Annotated[str, Field(max_length=60, pattern=r"^[-a-zA-Z0-9_]+$")]
@@ -77,6 +92,9 @@ Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Whole = Annotated[int, Field(strict=True)]
 Ref = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 Amount = Annotated[Whole, Field(ge=0, le=BIG)]
+Day = Annotated[date, AfterValidator(_usable)]
+PastDay = Annotated[date, AfterValidator(_past)]
+Instant = Annotated[datetime, AfterValidator(_usable)]
 
 
 def bytes_of(*kinds: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from typing import Any
 
 from django import forms
@@ -15,6 +16,7 @@ from django.forms.renderers import DjangoTemplates
 from django.template.loader import get_template
 from django.utils.translation import gettext_lazy as _
 
+from madang.web.days import FIRST, LAST, usable
 from madang.workflow.errors import Refused
 
 # Right-to-left *text* is welcome. What turns the direction of its surroundings around is a way to forge a name.
@@ -35,6 +37,9 @@ _TURNING = {
 
 # Letters by their category that are drawn as nothing.
 _BLANK = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
+
+
+OUT_OF_RANGE = _("Between %(first)s and %(last)s.")
 
 
 def visible(value: str) -> bool:
@@ -89,11 +94,27 @@ class Instant(forms.DateTimeField):
         kwargs.setdefault("input_formats", ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"])
         super().__init__(**kwargs)
 
+    def validate(self, value: datetime | None) -> None:
+        super().validate(value)
+        _require_usable(value, FIRST)
+
 
 class Day(forms.DateField):
-    def __init__(self, **kwargs: Any) -> None:
+    """A day, not before `since`."""
+
+    def __init__(self, *, since: date = FIRST, **kwargs: Any) -> None:
         kwargs.setdefault("widget", forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
         super().__init__(**kwargs)
+        self.since = since
+
+    def validate(self, value: date | None) -> None:
+        super().validate(value)
+        _require_usable(value, self.since)
+
+
+def _require_usable(value: date | datetime | None, since: date) -> None:
+    if value and not usable(value, since=since):
+        raise ValidationError(OUT_OF_RANGE % {"first": since, "last": LAST})
 
 
 class Month(forms.DateField):

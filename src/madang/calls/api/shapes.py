@@ -21,7 +21,7 @@ from madang.calls.models import (
     RuleKind,
     Stage,
 )
-from madang.web.api import BIG, Amount, In, Line, Ref, Slug, Text, Whole
+from madang.web.api import BIG, Amount, Day, In, Instant, Line, Ref, Slug, Text, Whole
 
 Code = Annotated[Slug, Field(max_length=40)]
 Small = Annotated[int, Field(ge=0, le=32_767)]
@@ -39,11 +39,11 @@ class CallIn(In):
     title_en: Line = ""
     text_ko: Text = ""
     text_en: Text = ""
-    opens_at: datetime
-    closes_at: datetime
-    announces_at: datetime | None = None
-    use_from: date
-    use_until: date
+    opens_at: Instant
+    closes_at: Instant
+    announces_at: Instant | None = None
+    use_from: Day
+    use_until: Day
     budget_krw: Amount
     most_awards: Annotated[Whole, Field(ge=0, le=100_000)]
     reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] = 2
@@ -60,11 +60,11 @@ class CallChange(In):
     title_en: Line | None = None
     text_ko: Text | None = None
     text_en: Text | None = None
-    opens_at: datetime | None = None
-    closes_at: datetime | None = None
-    announces_at: datetime | None = None
-    use_from: date | None = None
-    use_until: date | None = None
+    opens_at: Instant | None = None
+    closes_at: Instant | None = None
+    announces_at: Instant | None = None
+    use_from: Day | None = None
+    use_until: Day | None = None
     budget_krw: Amount | None = None
     most_awards: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
     reviews_wanted: Annotated[Whole, Field(ge=0, le=20)] | None = None
@@ -138,7 +138,7 @@ class FieldIn(In):
 
 class ExtensionIn(In):
     organization: Ref
-    until: datetime
+    until: Instant
     reason: Annotated[Why, Field(max_length=300)]
 
 
