@@ -11,7 +11,7 @@ from madang.identity.access import me
 from madang.identity.api import public
 from madang.insight import answers, queries
 from madang.programs.models import Condition, Hide
-from madang.web.api import PROBLEMS, Id, Slug, bytes_of
+from madang.web.api import PROBLEMS, Day, Id, Slug, bytes_of
 
 router = Router(tags=["board"])
 costs = Router(tags=["insight"])
@@ -91,7 +91,7 @@ def _line(line: queries.Line) -> LineOut:
 
 
 @router.get("/", response={200: BoardOut} | PROBLEMS, auth=public, summary="The board: promised beside done")
-def board(request: HttpRequest, on: date | None = None) -> BoardOut:
+def board(request: HttpRequest, on: Day | None = None) -> BoardOut:
     found = queries.board(request.user, on or localdate())
     return BoardOut(
         on=found.on,
@@ -115,7 +115,7 @@ def board(request: HttpRequest, on: date | None = None) -> BoardOut:
 
 
 @router.get("/{code}", response={200: TraceOut} | PROBLEMS, auth=public, summary="The rows behind one number")
-def trace(request: HttpRequest, code: Slug, on: date | None = None, before: Id | None = None) -> TraceOut:
+def trace(request: HttpRequest, code: Slug, on: Day | None = None, before: Id | None = None) -> TraceOut:
     found = queries.trace(request.user, code, on or localdate(), before)
     return TraceOut(
         line=_line(found.line),

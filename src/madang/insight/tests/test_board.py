@@ -180,3 +180,11 @@ def test_an_address_that_makes_no_sense_shows_the_board_of_today(client: Client,
 def test_an_indicator_that_there_is_not_is_not_there(client: Client) -> None:
     assert client.get("/board/nothing/").status_code == 404
     assert client.get("/api/v1/board/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0026-03-31", "9999-12-31"])
+def test_a_day_that_no_board_can_have_is_read_as_none(client: Client, day: str) -> None:
+    for page in ("/board/", "/board/hires/", "/board/download.csv"):
+        assert client.get(page, {"on": day}).status_code == client.get(page, {"on": "x"}).status_code
+    for address in ("/api/v1/board/", "/api/v1/board/hires"):
+        assert client.get(address, {"on": day}).json()["where"] == ["on"]
