@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.addresses import api_addresses, body_of, operations, page_addresses, pages, plausible
+from tests.addresses import api_addresses, body_of, description, operations, page_addresses, pages, plausible
 from tests.asking import Visitor, rows_now, tables
 from tests.forms_seen import SeenForm, forms_of, sent
 from tests.world import World
@@ -26,7 +26,9 @@ BAD: dict[str, Any] = {
     "lines in a line": "one\r\ntwo",
     "nothing but blanks": "   ",
 }
-GARBAGE = ("xx", "-1", "9" * 40, "١٢", "²", "1e400", "'\"<>&;%", "🎉", "\u202e", "a" * 5000)
+FAR = ("0001-01-01", "0026-03-31", "1799-12-31", "2100-01-03", "9999-12-31")
+GARBAGE = ("xx", "-1", "9" * 40, "١٢", "²", "1e400", "'\"<>&;%", "🎉", "\u202e", "a" * 5000,
+           "0001-01-01", "9999-12-31", "0001-01-01T00:00:00+14:00~1", "9999-12-31T23:59:59-11:00~1~check")  # fmt: skip
 ASKED = (
     "after", "allocation", "application", "before", "from", "grant", "kind", "limit", "live", "offset", "on", "page",
     "program", "q", "resource", "role", "search", "sector", "stage", "state", "token", "who", "whose", "minutes",
@@ -127,6 +129,61 @@ def test_what_is_refused_at_a_field_is_said_there_and_nothing_is_done(forms: For
                     problems.append(f"{where}, and no field is marked")
     assert refused > 20
     report(problems)
+
+
+def test_no_form_takes_a_day_far_from_ours(forms: Forms, fresh: World) -> None:
+    problems, known, people, asked = [], plausible(fresh.a), visitors(fresh), 0
+    before = rows_now()
+    for who, form in forms:
+        for name, kind in form.kinds.items():
+            if kind not in ("date", "datetime-local"):
+                continue
+            for day in FAR:
+                value = f"{day}T00:00" if kind == "datetime-local" else day
+                answer = people[who].ask("POST", wanted(form), {**sent(form, known)[0], name: value})
+                asked += 1
+                if not 400 <= answer.status < 500:
+                    problems.append(f"{value} in {name} of {wanted(form)} as {who}: {answer.status} {answer.error}")
+    assert asked > 40
+    assert rows_now() == before, "something was kept"
+    report(problems)
+
+
+def test_no_operation_takes_a_day_far_from_ours(fresh: World) -> None:
+    problems, known, people, asked = [], plausible(fresh.a), visitors(fresh), 0
+    before = rows_now()
+    for address, methods in api_addresses(fresh.a):
+        for method, operation in methods.items():
+            body = body_of(operation, known)
+            if body is None or not isinstance(body[1], dict):
+                continue
+            schema = operation["requestBody"]["content"][body[0]]["schema"]
+            for name, zones in dated(schema).items():
+                for value in [f"{day}{zone}" for day in FAR for zone in zones]:
+                    data = {**body[1], name: value}
+                    given = (json.dumps(data), "application/json") if "json" in body[0] else (data,)
+                    for who in ("lead", "officer", "operator"):
+                        answer = people[who].ask(method.upper(), address.path, *given)
+                        asked += 1
+                        if not 400 <= answer.status < 500:
+                            problems.append(f"{value} as {name} of {method} {address.path}: {answer.status}")
+    assert asked > 200
+    assert rows_now() == before, "something was kept"
+    report(problems)
+
+
+def dated(schema: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """{name: how values of it end} of what holds a day, or an instant, in it."""
+    if "$ref" in schema:
+        schema = description()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    found = {}
+    for name, inner in schema.get("properties", {}).items():
+        formats = {choice.get("format") for choice in [inner, *inner.get("anyOf", [])]}
+        if "date" in formats:
+            found[name] = ("",)
+        elif "date-time" in formats:
+            found[name] = ("T23:59:59", "T23:59:59Z", "T00:00:00+14:00", "T23:59:59-11:00")
+    return found
 
 
 def test_no_operation_fails_on_any_value_of_any_field(fresh: World) -> None:
