@@ -159,6 +159,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_ADAPTER = "madang.identity.adapter.AccountAdapter"
 ACCOUNT_SIGNUP_FORM_CLASS = "madang.identity.signup.SignupForm"
+ACCOUNT_FORMS = {"signup": "madang.identity.signup_form.EvenSignupForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
