@@ -21,7 +21,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from madang.calls.models import Application, ApplicationState, Call
 from madang.catalog.models import Resource
-from madang.demo import reference
+from madang.demo import cast, reference
 from madang.engines.local import Sandbox
 from madang.facilities.compute.host import SHIPPED
 from madang.grants.models import Allocation, Grant
@@ -45,7 +45,7 @@ COMPANY, ENGLISH, NUMBER = "빛고을로보틱스", "Bitgoeul Robotics", "312860
 LATE = "무등바이오"
 PROJECT = "제조 현장의 불량을 찾는 시각 모델 학습"
 LEAD, MEMBER, TARDY = "lead@bitgoeul.example", "researcher@bitgoeul.example", "lead@mudeung.example"
-STAFF = {key: email for key, (_name, email, _role) in reference.PEOPLE.items()}
+STAFF = {key: email for key, (_name, email, _role) in cast.PEOPLE.items()}
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n"
 
 
@@ -464,7 +464,7 @@ def assign(officer: Desk) -> None:
     officer.look("reviewers to assign")
     officer.press(said("Assign all"))
     for key in ("reviewer-1", "reviewer-2"):
-        officer.reads(reference.PEOPLE[key][0])
+        officer.reads(cast.PEOPLE[key][0])
     officer.look("reviewers assigned")
 
 
@@ -741,7 +741,7 @@ def test_9_who_keeps_the_site_sees_people_and_the_log(site: Site) -> None:
         operator.look("operator's page")
         operator.menu("/people/")
         operator.look("people", picture="people")
-        operator.follow(reference.PEOPLE["officer"][0])
+        operator.follow(cast.PEOPLE["officer"][0])
         operator.look("person")
         operator.go("/compute/health/")
         operator.look("health of the engines")

@@ -16,6 +16,7 @@ HOME = Home()
 
 DEBUG = False
 DEMO = env.bool("MADANG_DEMO", False)
+DEMO_PEOPLE: list[str] = env.list("MADANG_DEMO_PEOPLE", default=[])  # the e-mail of everybody whom one click logs in
 SECRET_KEY = env("MADANG_SECRET_KEY", default="") or HOME.secret_key
 PUBLIC_URL = env("MADANG_URL", default="http://localhost:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("MADANG_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from madang.demo.cast import ADDRESSES
 from madang.server.home import Home, default_home
 from madang.server.up import Address, Say, running, serve
 
@@ -29,7 +30,8 @@ def demo(
     """
     where = Home(home or _default())
     address = Address(port=port)
-    with running(where, address, say, quiet=True, MADANG_DEMO="1", MADANG_URL=address.url) as (site, env):
+    settings = {"MADANG_DEMO": "1", "MADANG_DEMO_PEOPLE": ",".join(ADDRESSES), "MADANG_URL": address.url}
+    with running(where, address, say, quiet=True, **settings) as (site, env):
         os.environ.update(env)
         told = _play(address.url, say, site.watch_once)
         pause()

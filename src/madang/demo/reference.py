@@ -13,10 +13,11 @@ from django.utils.timezone import localdate
 
 from madang.catalog import actions as catalog
 from madang.catalog.models import Kind, Place, Resource
+from madang.demo.cast import PEOPLE
 from madang.facilities.compute import actions as compute
 from madang.facilities.compute.models import Cluster
 from madang.identity import actions as identity
-from madang.identity.models import Organization, OrganizationKind, Person, Region, Role
+from madang.identity.models import Organization, OrganizationKind, Person, Region
 from madang.programs import actions as programs
 from madang.programs.models import Indicator, Program, ReferenceFigure, Source
 
@@ -24,17 +25,6 @@ FACTS = Path(__file__).with_name("gwangju.toml")
 HOUR = 3600
 TB = 1_000_000  # MB
 Say = Callable[[str], None]
-
-# One per role. The names are made up, and so are their addresses: .example belongs to nobody.
-PEOPLE = {
-    "operator": ("한운영", "operator@agency.example", Role.OPERATOR),
-    "officer": ("김담당", "officer@agency.example", Role.OFFICER),
-    "steward": ("박자원", "steward@agency.example", Role.STEWARD),
-    "reviewer-1": ("이평가", "reviewer1@university.example", Role.REVIEWER),
-    "reviewer-2": ("최심사", "reviewer2@institute.example", Role.REVIEWER),
-    "executive": ("정시장", "mayor@city.example", Role.EXECUTIVE),
-    "auditor": ("윤감사", "auditor@city.example", Role.AUDITOR),
-}
 
 # What the board counts. The targets are the ones a demonstration sets itself: none of them was published.
 INDICATORS: list[tuple[str, str, str, str, str, str, str, str, int | None]] = [

@@ -20,6 +20,7 @@ from django.utils.timezone import localdate
 
 from madang.calls.models import Call
 from madang.client import Client, Problem
+from madang.demo.cast import FOUNDERS
 from madang.demo.reference import HOUR, TB, facts
 from madang.identity import actions as identity
 from madang.identity.models import Organization, Person
@@ -38,11 +39,6 @@ LATE_COMPANY: dict[str, Any] = {
     "name_ko": "늦봄데이터 주식회사", "name_en": "Late Spring Data", "kind": "sme", "business_number": "999-81-00029",
     "representative": "임늦봄", "region": "11", "founded_on": "2021-05-20", "is_youth_startup": False,
 }  # fmt: skip
-FOUNDERS = {
-    "tenant lead": ("서무등", "lead@mudeung.example"),
-    "tenant member": ("문연구", "member@mudeung.example"),
-    "late applicant": ("임늦봄", "lead@latespring.example"),
-}
 FORM = [
     {"code": "summary", "type": "text", "label_ko": "과제 개요", "label_en": "Summary", "required": True, "most": 2000,
      "hint_ko": "무엇을 만들고 어디에 쓰는지 적어 주십시오.", "hint_en": "What you build and what it is for."},

@@ -97,8 +97,8 @@ def _demo_people(request: HttpRequest) -> dict[str, Any]:
     if not settings.DEMO or request.path != reverse("account_login"):
         return {}
     people: list[dict[str, Any]] = []
-    rows = Person.objects.filter(is_active=True).prefetch_related("roles", "memberships__organization")
-    for person in rows.order_by("id")[:30]:
+    rows = Person.objects.filter(is_active=True, email__in=settings.DEMO_PEOPLE)
+    for person in rows.prefetch_related("roles", "memberships__organization").order_by("id"):
         roles = [grant.get_role_display() for grant in person.roles.all() if grant.until is None]
         seats = [seat for seat in person.memberships.all() if seat.until is None]
         if not roles and seats:

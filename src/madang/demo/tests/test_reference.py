@@ -4,7 +4,7 @@ import pytest
 from django.db.models import Count
 
 from madang.catalog.models import Rate, Resource
-from madang.demo import reference
+from madang.demo import cast, reference
 from madang.facilities.compute.models import Cluster, Partition
 from madang.identity.models import Organization, Person, RoleGrant
 from madang.programs.models import Indicator, Program, Purse, ReferenceFigure, Source, Target
@@ -17,7 +17,7 @@ BUILT = (Organization, Person, RoleGrant, Program, Purse, Source, ReferenceFigur
 def test_the_reference_site_is_built_once_however_often_it_is_built():
     people = reference.build(lambda line: None)
     counted = [model.objects.count() for model in BUILT]
-    assert set(people) == set(reference.PEOPLE)
+    assert set(people) == set(cast.PEOPLE)
     assert dict(Resource.objects.values_list("kind").annotate(Count("id"))) == {
         "compute": 2, "storage": 1, "instrument": 77, "space": len(reference.facts()["spaces"]),
     }  # fmt: skip
