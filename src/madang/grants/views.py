@@ -16,9 +16,9 @@ from madang.grants import actions, previews, queries
 from madang.grants.agreement import articles
 from madang.grants.facility import facility_of, panels
 from madang.grants.forms import AcceptForm, FilterForm, MonthForm, ReasonForm
-from madang.grants.models import AllocationState, Grant, GrantState
+from madang.grants.models import AllocationState, Grant, GrantState, grant_moves
 from madang.grants.words import ENTRY, done
-from madang.identity.access import access_of
+from madang.identity.access import access_of, require_member
 from madang.identity.models import Role
 from madang.ledger import queries as ledger
 from madang.web.bilingual import said
@@ -149,6 +149,8 @@ class _Row:
 @require_http_methods(["GET", "HEAD", "POST"])
 def decline(request: HttpRequest, number: str) -> HttpResponse:
     grant = queries.grant_for(request.user, number)
+    require_member(request.user, grant.organization_id, lead=True)
+    grant_moves.require(grant, "decline")
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with form.refusals():

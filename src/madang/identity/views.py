@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.identity import actions, queries
-from madang.identity.access import access_of, me
+from madang.identity.access import access_of, me, require_member
 from madang.identity.address import after_of, asked
 from madang.identity.forms import (
     EndMembershipForm,
@@ -103,7 +103,10 @@ def _organization_page(request: HttpRequest, organization: Organization, form: I
 @require_http_methods(["GET", "HEAD", "POST"])
 def organization_edit(request: HttpRequest, id: int) -> HttpResponse:
     organization = queries.organization(me(request), id)
-    kind = OrganizationCorrectionForm if access_of(request.user).holds(Role.OPERATOR) else OrganizationFactsForm
+    operates = access_of(request.user).holds(Role.OPERATOR)
+    if not operates:
+        require_member(me(request), organization.pk, lead=True)
+    kind = OrganizationCorrectionForm if operates else OrganizationFactsForm
     names = [field.name for field in Organization._meta.concrete_fields]
     form = kind(request.POST or None, initial={name: getattr(organization, name) for name in names})
     if request.method == "POST" and form.is_valid():

@@ -49,12 +49,15 @@ class Machine:
         that is out of date, or somebody who was faster. Call it inside a transaction.
         """
         row.refresh_from_db(from_queryset=type(row)._base_manager.select_for_update(of=("self",)))
+        setattr(row, self.field, self.require(row, verb).end)
+        row.save(update_fields=[self.field])
+
+    def require(self, row: Any, verb: str) -> Move:
+        """The move that `verb` makes from the state of `row`, as it was read. Raises Stale where there is none."""
         state = getattr(row, self.field)
         for move in self.moves:
             if move.verb == verb and state in move.start:
-                setattr(row, self.field, move.end)
-                row.save(update_fields=[self.field])
-                return
+                return move
         raise Stale(
             _("This was already dealt with, or can't be done now. It is “%(state)s”. Load the page again.")
             % {"state": self.states(state).label}

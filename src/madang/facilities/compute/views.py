@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
-from madang.identity.access import access_of, me
+from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
@@ -55,6 +55,7 @@ def health(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def add_cluster(request: HttpRequest) -> HttpResponse:
+    require(request.user, Role.OPERATOR)
     form = ClusterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with form.refusals():
