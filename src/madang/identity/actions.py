@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 INVITED_FOR = timedelta(days=14)
-MOST_OPEN_INVITATIONS = 50
+MOST_OPEN_INVITATIONS = 20
+MOST_INVITATIONS_A_DAY = 20
 
 
 def sign_up(*, email: str, name: str, password: str) -> Person:
@@ -141,6 +142,12 @@ def invite(
             )
         if waiting.count() >= MOST_OPEN_INVITATIONS:
             raise Refused(_("Too many invitations are waiting for an answer. Withdraw some of them first."))
+        sent = Invitation.objects.filter(organization=organization, invited_at__gt=moment - timedelta(days=1))
+        if sent.count() >= MOST_INVITATIONS_A_DAY:
+            raise Refused(
+                _("Your organization sent %(most)s invitations in the last 24 hours. Send more of them later.")
+                % {"most": MOST_INVITATIONS_A_DAY}
+            )
         invitation = said["on"] = write(
             Invitation(),
             organization=organization,

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from django.core import mail
@@ -9,6 +9,7 @@ from madang.identity.models import Invitation, Membership, Organization
 from madang.identity.tests import make
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 from madang.workflow.models import LogLine
+from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
 
@@ -141,6 +142,20 @@ def test_an_invitation_brings_somebody_in(django_capture_on_commit_callbacks) ->
     membership = actions.accept_invitation(guest, secret=secret)
     assert (membership.organization, membership.role) == (organization, "member")
     assert access_of(guest).is_member(organization.pk)
+
+
+def test_only_so_many_invitations_wait_at_once_and_are_sent_in_a_day() -> None:
+    organization = make.organization()
+    lead = make.lead_of(organization)
+    sent = [actions.invite(lead, organization=organization, email=f"{at}@example.kr")[0] for at in range(20)]
+    with pytest.raises(Refused):
+        actions.invite(lead, organization=organization, email="one-more@example.kr")
+    for invitation in sent:
+        actions.withdraw_invitation(lead, invitation=invitation)
+    with pytest.raises(Refused, match="20"):
+        actions.invite(lead, organization=organization, email="one-more@example.kr")
+    Invitation.objects.filter(pk=sent[0].pk).update(invited_at=now() - timedelta(days=1))
+    actions.invite(lead, organization=organization, email="one-more@example.kr")
 
 
 def test_a_letter_says_the_same_to_strangers_and_to_people_with_an_account(django_capture_on_commit_callbacks) -> None:
