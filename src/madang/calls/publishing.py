@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from madang.calls import eligibility
 from madang.calls.models import Call, CallLine, CallState, FormVersion, RuleKind
 from madang.catalog.models import Resource, ResourceState
-from madang.web.amounts import written
+from madang.web import amounts
 from madang.workflow.errors import Stale
 
 PUBLISHED = (CallState.PUBLISHED, CallState.EVALUATING)
@@ -65,8 +65,8 @@ def problems(call: Call, lines: Sequence[CallLine], moment: datetime) -> dict[st
                 "%(resource)s: %(total)s is more than the %(left)s that are left on the days of use."
             ) % {
                 "resource": line.resource.name,
-                "total": written(line.total, line.resource.unit),
-                "left": written(max(left, 0), line.resource.unit),
+                "total": amounts.used(line.total, line.resource.unit),
+                "left": amounts.left(max(left, 0), line.resource.unit),
             }
     return errors
 

@@ -28,7 +28,7 @@ from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, job_moves, 
 from madang.ledger import actions as ledger
 from madang.ledger.errors import Overspent
 from madang.ledger.usage import Booked, Record, booked, meter
-from madang.web.amounts import written
+from madang.web import amounts
 from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
@@ -140,7 +140,7 @@ def _hold(actor: Person, allocation: Allocation, uuid: UUID, amount: int) -> int
         unit = allocation.resource.unit
         raise Refused(
             _("This job could use up to %(worst)s, and %(left)s are left. Lower the time limit or the number of GPUs.")
-            % {"worst": written(amount, unit), "left": written(max(0, short.left or 0), unit)},
+            % {"worst": amounts.used(amount, unit), "left": amounts.left(max(0, short.left or 0), unit)},
             field="limit_s",
         ) from short
 

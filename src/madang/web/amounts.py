@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from math import ceil, floor
 
 from django.utils.translation import gettext as _
 
@@ -36,22 +38,39 @@ def unit_name(unit: str) -> str:
     }[unit]
 
 
-def written(value: int, unit: str) -> str:
-    """`7200, "gpu_second"` → "2 GPU-hours": at most two decimals, and never rounded to zero.
+# smallest unit → (below how many of it an amount is written in it, whole)
+SMALL = {"gpu_second": 360, "mb_hour": 24_000}
+
+
+def written(value: int, unit: str, rounded: Callable[[Fraction], int] = round) -> str:
+    """`7200, "gpu_second"` → "2 GPU-hours": two decimals, more below 1, and a small amount whole in its smallest unit.
+
+    `rounded` is `floor` for what is left and `ceil` for what was used, so that neither is better than it is.
 
     >>> written(7200, "gpu_second")
     '2 GPU-시간'
     """
-    return f"{number(value, unit)} {unit_name(unit)}"
-
-
-def number(value: int, unit: str) -> str:
-    """The figure alone, in the unit that people read."""
+    if 0 < abs(value) < SMALL.get(unit, 0):
+        return f"{value:,} {_small_name(unit)}"
     share = Fraction(value, READ[unit][0])
-    text = f"{float(share):,.2f}".rstrip("0").rstrip(".")
-    if text in ("0", "-0") and value:
-        return f"{float(share):.2g}"
-    return text
+    decimals = 2 if abs(share) >= 1 else 3 if abs(share) >= Fraction(1, 10) else 5
+    figure = Fraction(rounded(share * 10**decimals), 10**decimals)
+    text = f"{float(figure):,.{decimals}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit_name(unit)}"
+
+
+def left(value: int, unit: str) -> str:
+    """What is left: never more than there is."""
+    return written(value, unit, floor)
+
+
+def used(value: int, unit: str) -> str:
+    """What was used, or is held: never less than it was."""
+    return written(value, unit, ceil)
+
+
+def _small_name(unit: str) -> str:
+    return {"gpu_second": _("GPU-seconds"), "mb_hour": _("MB-hours")}[unit]
 
 
 def smallest(value: int, unit: str) -> int:

@@ -16,7 +16,7 @@ from madang.engines.base import WORD
 from madang.facilities.compute.models import Cluster
 from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
-from madang.web.amounts import written
+from madang.web import amounts
 from madang.web.forms import Form, TextField, Upload, WholeNumber
 
 TYPICAL_MINUTES = 60
@@ -115,7 +115,7 @@ def _line_of(offer: Offer) -> str:
     return _("%(resource)s · %(grant)s · %(left)s left") % {
         "resource": row.resource.name,
         "grant": row.grant.title,
-        "left": written(offer.left, row.resource.unit),
+        "left": amounts.left(offer.left, row.resource.unit),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import template
+from django.utils.html import format_html
 from django.utils.timezone import localtime
 
 from madang.web import amounts
@@ -18,13 +19,30 @@ SEOUL = ZoneInfo("Asia/Seoul")
 @register.filter
 def krw(value: int | None) -> str:
     """₩1,234,000. Nothing where there is no figure: a missing price isn't a price of zero."""
-    return "" if value is None else f"₩{value:,}"
+    return "" if value is None else _whole(f"₩{value:,}")
 
 
 @register.filter
 def amount(value: int | None, unit: str) -> str:
     """An amount in its smallest unit, written in the unit that people use (GPU-seconds as GPU-hours)."""
-    return "" if value is None else amounts.written(value, unit)
+    return "" if value is None else _whole(amounts.written(value, unit))
+
+
+@register.filter
+def left(value: int | None, unit: str) -> str:
+    """What is left of an amount, as `amount` writes it: never rounded up."""
+    return "" if value is None else _whole(amounts.left(value, unit))
+
+
+@register.filter
+def used(value: int | None, unit: str) -> str:
+    """What was used or is held of an amount, as `amount` writes it: never rounded down."""
+    return "" if value is None else _whole(amounts.used(value, unit))
+
+
+def _whole(text: str) -> str:
+    """One line, however narrow the page."""
+    return format_html('<span class="nowrap">{}</span>', text)
 
 
 @register.filter

@@ -153,7 +153,7 @@ def test_more_than_is_left_is_said_at_the_time_limit():
     row = make.allocation(amount=3600)
     page = browser(jobs.holder(row)).post(NEW, filled(row, gpus=2, limit_s=60))
     assert list(page.context["form"].errors) == ["limit_s"]
-    assert "1 GPU-hours are left" in page.content.decode()
+    assert "1 GPU-hours</span> are left" in page.content.decode()
 
 
 def test_another_tenants_allocation_is_no_choice():
