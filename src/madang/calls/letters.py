@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from madang.calls.models import Application, Assignment, Call, Decision, Outcome, Submission
+from madang.calls.models import Application, ApplicationState, Assignment, Call, Decision, Outcome, Submission
 from madang.identity.models import Membership, TenantRole
 from madang.web import letters
 from madang.web.templatetags.madang import seoul
@@ -64,6 +64,24 @@ def ineligible(application: Application, reason: str) -> None:
         ) % {**_facts(application), "reason": reason}
 
     letters.later(leads_of([application.organization_id])[application.organization_id], write)
+
+
+def canceled(call: Call, reason: str) -> None:
+    """To everybody who takes part, with a draft too."""
+    over = [ApplicationState.WITHDRAWN, ApplicationState.INELIGIBLE]
+    applications = list(call.applications.exclude(state__in=over).order_by("id"))
+    leads = leads_of(application.organization_id for application in applications)
+    for application in applications:
+        application.call = call
+
+        def write(application: Application = application) -> tuple[str, str]:
+            facts = {**_facts(application), "title": application.title or application.draft_title, "reason": reason}
+            return _("The call was canceled: %(call)s") % {"call": call.title}, _(
+                "The call “%(call)s” was canceled. Your application “%(title)s” takes no further part. What you "
+                "submitted stays in the record.\n\nReason: %(reason)s\n\n%(link)s"
+            ) % facts
+
+        letters.later(leads[application.organization_id], write)
 
 
 def results(call: Call, decisions: Iterable[Decision]) -> None:

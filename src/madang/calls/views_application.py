@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.calls import actions, queries
 from madang.calls.forms import ApplicationForm, ConfirmForm, ReasonForm
-from madang.calls.models import ApplicationState
+from madang.calls.models import ApplicationState, Stage
 from madang.calls.views import Asked, known_id
 from madang.workflow.errors import Refused, Stale
 
@@ -72,11 +72,13 @@ def application(request: Asked, id: int) -> HttpResponse:
 def edit(request: Asked, id: int) -> HttpResponse:
     """The draft. `do` is save, check (save and look at what is missing) or autosave (htmx, while people write)."""
     view = queries.application_for_tenant(request.user, known_id(id))
-    if not view.can_edit:
-        return redirect("calls:application", id=view.application.pk)
     posted = request.method == "POST"
-    form = form_of(view, request.POST if posted else None, request.FILES if posted else None)
     verb = request.POST.get("do", "save")
+    if not view.can_edit and not (posted and verb == "autosave"):
+        if posted and (why := queries.closed_because(view)):
+            messages.error(request, _("Not saved. %(why)s") % {"why": why})
+        return redirect("calls:application", id=view.application.pk)
+    form = form_of(view, request.POST if posted else None, request.FILES if posted else None)
     if posted and verb == "autosave":
         return autosave(request, view, form)
     stale = False
@@ -180,9 +182,12 @@ def laid_out(form: ApplicationForm) -> dict[str, Any]:
 
 def said(view: Any) -> dict[str, Any]:
     """What the pages of one application share."""
+    canceled = view.stage == Stage.CANCELED
     return {
         "view": view,
         "application": view.application,
+        "shown_state": view.stage if canceled else view.application.state,
+        "shown_label": view.stage.label if canceled else view.application.get_state_display(),
         "call": view.call,
         "todo": listed(view, view.missing),
         "steps": [{"label": label, "state": state} for _key, label, state in view.steps],

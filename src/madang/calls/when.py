@@ -48,7 +48,9 @@ def deadline_of(call: Call, organization: int) -> datetime:
 
 def require_open(call: Call, organization: int, moment: datetime) -> None:
     """Raises Refused unless the organization may hand in an application for `call` at this instant."""
-    if call.state in (CallState.DRAFT, CallState.CANCELED):
+    if call.state == CallState.CANCELED:
+        raise Refused(_("This call was canceled: nothing can be saved or submitted any more."))
+    if call.state == CallState.DRAFT:
         raise Refused(_("This call takes no applications."))
     if call.state == CallState.PUBLISHED and moment < call.opens_at:
         raise Refused(_("This call opens on %(instant)s (Korean time).") % {"instant": seoul(call.opens_at)})
@@ -62,7 +64,7 @@ def require_open(call: Call, organization: int, moment: datetime) -> None:
 
 def require_writable(application: Application, call: Call, moment: datetime) -> None:
     """Raises unless the applicant may still change this application: before the deadline, or while asked to."""
-    if application.state == ApplicationState.SUPPLEMENT:
+    if application.state == ApplicationState.SUPPLEMENT and call.state != CallState.CANCELED:
         until = datetime.fromisoformat(application.supplement["until"])
         if moment >= until:
             raise Refused(
@@ -70,7 +72,8 @@ def require_writable(application: Application, call: Call, moment: datetime) -> 
                 % {"deadline": seoul(until)}
             )
         return
-    if application.state not in (ApplicationState.DRAFT, ApplicationState.SUBMITTED):
+    changing = (ApplicationState.DRAFT, ApplicationState.SUBMITTED, ApplicationState.SUPPLEMENT)
+    if application.state not in changing:
         raise Stale(
             _("This application is “%(state)s”. It can't be changed any more.")
             % {"state": ApplicationState(application.state).label}

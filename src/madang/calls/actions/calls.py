@@ -119,6 +119,7 @@ def cancel(actor: Person, *, call: Call, reason: str) -> Call:
     reason = said_why(reason)
     with act(actor, "cancel", on=call, reason=reason):
         call_moves.move(call, "cancel")
+        letters.canceled(call, reason)
     return call
 
 

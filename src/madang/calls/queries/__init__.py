@@ -31,7 +31,7 @@ from madang.calls.queries.shapes import (
     TenantApplication,
     TenantRow,
 )
-from madang.calls.queries.tenants import application_for_tenant, applications_of, receipt
+from madang.calls.queries.tenants import application_for_tenant, applications_of, closed_because, receipt
 from madang.calls.ranking import Standing
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "assignment_row",
     "call_row",
     "calls_applications",
+    "closed_because",
     "decision_sheet",
     "handed_in",
     "managed_call",

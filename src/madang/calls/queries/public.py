@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from madang.calls.models import Application, ApplicationState, Call, CallLine, CallState, Extension, Stage
 from madang.calls.publishing import form_of
-from madang.calls.queries.shapes import CallCard, CallDetail, Rows, field_views, missing, rule_views
+from madang.calls.queries.shapes import CallCard, CallDetail, Rows, field_views, missing, rule_views, why_canceled
 from madang.calls.when import CLOCK, clock_of
 from madang.catalog.models import Rate
 from madang.catalog.offers import Offer
@@ -84,6 +84,7 @@ def public_call(person: Any, code: str) -> CallDetail:
         may_apply=organizations,
         applications=applications,
         extensions={one.pk: one.until for one in organizations if one.until},
+        canceled_because=why_canceled(call),
     )
 
 

@@ -17,6 +17,7 @@ from madang.calls.models import (
     Assignment,
     Call,
     CallLine,
+    CallState,
     Criterion,
     Decision,
     Discount,
@@ -156,6 +157,7 @@ class CallDetail:
     may_apply: list[Organization] = field(default_factory=list)
     applications: list[Application] = field(default_factory=list)
     extensions: dict[int, datetime] = field(default_factory=dict)
+    canceled_because: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class TenantRow:
     deadline: datetime
     open: bool
     decision: Decision | None
+    canceled_because: str
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,7 @@ class TenantApplication:
     steps: list[tuple[str, str, str]]
     criteria: list[Criterion]
     documents: list[DocumentView]
+    canceled_because: str
 
 
 @dataclass(frozen=True)
@@ -438,6 +442,14 @@ class ReviewView:
     state: str
     sheets: list[ScoreSheet]
     can_score: bool
+
+
+def why_canceled(call: Call) -> str:
+    """The reason that the officer gave, where the call is canceled."""
+    if call.state != CallState.CANCELED:
+        return ""
+    line = LogLine.objects.filter(kind="calls.call", ref=call.pk, verb="cancel").last()
+    return line.reason if line else ""
 
 
 def missing() -> Missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import OuterRef, Prefetch, Subquery
 from django.utils.translation import gettext as _
 
 from madang.calls import content
@@ -33,12 +33,17 @@ from madang.calls.queries.shapes import (
     missing,
     submitted_documents,
     submitted_lines,
+    why_canceled,
 )
-from madang.calls.when import CLOCK, clock_of, extended_until, later
+from madang.calls.when import CLOCK, clock_of, extended_until, later, require_writable
 from madang.identity.access import access_of
 from madang.identity.models import Role
+from madang.workflow.errors import Refused
 from madang.workflow.models import LogLine
 
+_WHY_CANCELED = Subquery(
+    LogLine.objects.filter(kind="calls.call", ref=OuterRef("call"), verb="cancel").order_by("-id").values("reason")[:1]
+)
 DECIDED = (ApplicationState.SELECTED, ApplicationState.RESERVE, ApplicationState.REJECTED)
 
 
@@ -53,13 +58,14 @@ def applications_of(person: Any, *, after: str | None = None, limit: int = 50) -
     limit = min(max(limit, 1), 200)
     applications: list[Any] = list(
         found.select_related("call__program", "organization", "decision")
-        .annotate(clock=CLOCK, extended=extended_until("call", "organization"))
+        .annotate(clock=CLOCK, extended=extended_until("call", "organization"), why_canceled=_WHY_CANCELED)
         .order_by("-id")[: limit + 1]
     )
     rows = []
     for application in applications[:limit]:
         moment = clock_of(application)
         until = later(application.call.closes_at, application.extended)
+        canceled = application.call.state == CallState.CANCELED
         rows.append(
             TenantRow(
                 application=application,
@@ -67,6 +73,7 @@ def applications_of(person: Any, *, after: str | None = None, limit: int = 50) -
                 deadline=until,
                 open=_open(application, application.call, until, moment),
                 decision=_final(application),
+                canceled_because=(application.why_canceled or "") if canceled else "",
             )
         )
     return Rows(rows, str(applications[limit - 1].pk) if len(applications) > limit else None)
@@ -115,7 +122,17 @@ def application_for_tenant(person: Any, application_id: int) -> TenantApplicatio
         steps=_steps(application, call, moment),
         criteria=list(call.criteria.all()),
         documents=list(shown.values()),
+        canceled_because=why_canceled(call),
     )
+
+
+def closed_because(view: TenantApplication) -> str:
+    """Why the applicant can't change it any more; nothing where it can be changed."""
+    try:
+        require_writable(view.application, view.call, view.now)
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 def receipt(person: Any, submission_id: int) -> ReceiptView:
@@ -168,7 +185,7 @@ def _application(id: int) -> Application | None:
 
 def _open(application: Application, call: Call, until: datetime, moment: datetime) -> bool:
     """Whether the applicant can still change it, as `when.require_writable` decides it."""
-    if application.state == ApplicationState.SUPPLEMENT:
+    if application.state == ApplicationState.SUPPLEMENT and call.state != CallState.CANCELED:
         return moment < datetime.fromisoformat(application.supplement["until"])
     return (
         application.state in (ApplicationState.DRAFT, ApplicationState.SUBMITTED)
