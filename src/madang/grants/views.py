@@ -17,7 +17,7 @@ from madang.grants.agreement import articles
 from madang.grants.facility import facility_of, panels
 from madang.grants.forms import AcceptForm, FilterForm, MonthForm, ReasonForm
 from madang.grants.models import AllocationState, Grant, GrantState, grant_moves
-from madang.grants.words import ENTRY, done
+from madang.grants.words import ENTRY, done, use
 from madang.identity.access import access_of, require_member
 from madang.identity.models import Role
 from madang.ledger import queries as ledger
@@ -225,7 +225,7 @@ def statement(request: HttpRequest, number: str, allocation: int) -> HttpRespons
         {
             "grant": row.grant,
             "allocation": row,
-            "postings": [(posting, ENTRY[posting.entry.kind]) for posting in page.rows],
+            "postings": [(posting, ENTRY[posting.entry.kind], use(posting.entry.reason)) for posting in page.rows],
             "next": _next(request, page.after),
         },
     )

@@ -39,6 +39,18 @@ ENTRY: dict[str, Promise] = {
 }
 
 
+USE: dict[str, Promise] = {
+    "run": _("run of a job"),
+    "job": _("job"),
+    "storage held": _("storage held"),
+}
+
+
+def use(reason: str) -> Any:
+    """What a ledger entry was for. What a person wrote is shown as it is."""
+    return USE.get(reason, reason)
+
+
 def done(line: LogLine) -> Any:
     """What a line of the log says, as a sentence. A verb that has none yet is named as it is."""
     return DONE.get((line.kind, line.verb), line.verb)

@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
 from madang.workflow.models import LogLine
 
@@ -151,6 +151,14 @@ def state_name(kind: str, state: str) -> str:
     return str(dict(choices).get(state, state))
 
 
+def read_name(read: str) -> str:
+    """Which personal data was read."""
+    thing, _space, number = read.rpartition(" ")
+    if thing == "evidence":
+        return str(pgettext("log", "evidence %(number)s") % {"number": number})
+    return str(READ.get(read, read))
+
+
 def sentence_of(line: LogLine) -> dict[str, str]:
     """What a line says: who, did what, to what, and from which state to which."""
     thing = kind_name(line.kind) if line.kind else ""
@@ -158,7 +166,7 @@ def sentence_of(line: LogLine) -> dict[str, str]:
     moved = [state_name(line.kind, state) for state in (line.before, line.after) if state]
     return {
         "who": line.actor_name or str(_("the system")),
-        "did": f"{verb_name(line.verb)} ({READ.get(read, read)})" if read else verb_name(line.verb),
+        "did": f"{verb_name(line.verb)} ({read_name(read)})" if read else verb_name(line.verb),
         "what": f"{thing} {line.ref}" if thing and line.ref else thing,
         "moved": " → ".join(moved) if line.before != line.after else "",
     }

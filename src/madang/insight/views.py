@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from madang.identity.access import me
 from madang.insight import answers, focus, queries
+from madang.programs.models import Condition
 from madang.web.forms import Day, Form, Month, WholeNumber
 from madang.workflow.errors import NotAllowed
 
@@ -67,10 +68,12 @@ def download(request: HttpRequest) -> HttpResponse:
     for line in found.lines:
         i = line.indicator
         where = request.build_absolute_uri(f"/board/{i.code}/")
-        table.writerow(_safe([_("measured here"), i.hide, i.condition, i.name, line.promised, line.done, where]))
+        table.writerow(
+            _safe([_("measured here"), i.hide, _named(i.condition), i.name, line.promised, line.done, where])
+        )
     for f in found.references:
         value = f"{f.value} {f.unit}".strip()
-        table.writerow(_safe([_("published figure"), f.hide, f.condition, f.label, "", value, str(f.source)]))
+        table.writerow(_safe([_("published figure"), f.hide, _named(f.condition), f.label, "", value, str(f.source)]))
     return answer
 
 
@@ -87,6 +90,10 @@ def focus_table(request: HttpRequest) -> HttpResponseBase:
         with form.refusals():
             return answers.focus_file(me(request), form.cleaned_data["month"], form.cleaned_data["format"])
     return render(request, "insight/focus.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _named(condition: str) -> str:
+    return str(Condition(condition).label) if condition else ""
 
 
 def _safe(cells: list[str]) -> list[str]:

@@ -6,9 +6,8 @@ from typing import Any
 
 from django import forms
 from django.core.validators import validate_slug
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
@@ -120,7 +119,7 @@ class TargetForm(WithSource):
         if self.unit:
             # What is kept must still fit its column after it is turned into the smallest unit.
             self.fields["value"] = WholeNumber(
-                label=_now("Target (%(unit)s)") % {"unit": amounts.unit_name(self.unit)},
+                label=gettext("Target (%(unit)s)") % {"unit": amounts.unit_name(self.unit)},
                 max_value=2**53 // amounts.smallest(1, self.unit),
             )
 

@@ -193,6 +193,7 @@ def _facts(row: Job) -> dict[str, Any]:
         "job": row,
         "steps": _steps(row),
         "waits": words.waits(row.waits),
+        "why": words.why(row.why),
         "runs": job_queries.runs_of(row),
         "files": files,
         "removing": removing,

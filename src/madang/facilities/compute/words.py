@@ -18,6 +18,19 @@ def waits(reason: str) -> str:
     }.get(reason, reason)
 
 
+def why(reason: str) -> str:
+    """Why a job ended as it did, from the engine's own words. What it says freely is shown as it is."""
+    said = {
+        "it started too many processes": _("It started too many processes."),
+        "the machine was stopping": _("The machine was stopping."),
+        "it used more memory than it asked for": _("It used more memory than it asked for."),
+        "it reached its time limit": _("It reached its time limit."),
+    }
+    if reason.startswith("could not start: "):
+        return _("It could not start: %(why)s") % {"why": reason.removeprefix("could not start: ")}
+    return said.get(reason, reason)
+
+
 def warning(row: dict[str, Any]) -> str:
     """A warning of an engine, {code, text}."""
     return {
