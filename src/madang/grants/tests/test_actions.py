@@ -56,6 +56,9 @@ def test_the_agreement_holds_what_was_decided_in_both_languages_under_one_digest
     assert "100 GPU-hours" in agreement.text_en
     assert "₩100,000" in agreement.text_ko
     assert "₩100,000" in agreement.text_en
+    assert "<" not in agreement.text_ko + agreement.text_en
+    assert "(이)" not in agreement.text_ko
+    assert "이(가)" not in agreement.text_ko
     assert agreement.digest == digest_of(agreement.text_ko, agreement.text_en, agreement.terms)
 
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
 
-from madang.web import amounts
+from madang.web import amounts, korean
 
 register = template.Library()
 SEOUL = ZoneInfo("Asia/Seoul")
+WHOLE = re.compile(r"(\d{4}-\d\d-\d\d|₩[\d,]*\d|\d[\d,.]* (?:GPU|TB|MB)-(?:hours|seconds|days|시간|초|일))")
 
 
 @register.filter
 def krw(value: int | None) -> str:
     """₩1,234,000. Nothing where there is no figure: a missing price isn't a price of zero."""
     return "" if value is None else _whole(f"₩{value:,}")
+
+
+@register.filter
+def won(value: int) -> str:
+    """As `krw`, for a text that is no page."""
+    return f"₩{value:,}"
+
+
+@register.filter
+def unbroken(text: str) -> str:
+    """A text in which days, sums and amounts are never broken over two lines."""
+    pieces = enumerate(WHOLE.split(text))  # every second one is what the pattern found
+    return format_html_join("", "{}", ((_whole(piece) if place % 2 else piece,) for place, piece in pieces))
 
 
 @register.filter
@@ -49,6 +64,12 @@ def _whole(text: str) -> str:
 def seoul(value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
     """An instant as the clocks in Gwangju show it."""
     return "" if value is None else localtime(value, SEOUL).strftime(form)
+
+
+@register.filter
+def particle(word: str, pair: str) -> str:
+    """The Korean particle that follows `word`: {{ name }}{{ name|particle:"이/가" }}."""
+    return korean.particle(str(word), pair)
 
 
 @register.filter

@@ -40,6 +40,13 @@ def test_what_is_left_is_never_more_than_there_is_and_what_was_used_never_less()
     assert amounts.left(3599, "gpu_second") == "0.999 GPU-시간"
 
 
+def test_days_sums_and_amounts_in_a_text_stay_on_one_line():
+    page = Template("{% load madang %}{{ text|unbroken|linebreaks }}")
+    text = page.render(Context({"text": "<b> 2027-03-25까지 2 GPU-시간, ₩9,599,000."}))
+    span = '<span class="nowrap">'
+    assert text == f"<p>&lt;b&gt; {span}2027-03-25</span>까지 {span}2 GPU-시간</span>, {span}₩9,599,000</span>.</p>"
+
+
 def test_an_amount_and_a_price_stay_on_one_line():
     page = Template("{% load madang %}{{ 7200|amount:'gpu_second' }} {{ 9599000|krw }}")
     with translation.override("en"):
