@@ -51,7 +51,11 @@ class SubmitForm(Form):
         help_text=_("The job is ended when it is reached. What it doesn't use comes back."),
     )
     name = TextField(label=_("Name"), max_length=80)
-    file = Upload(label=_("Script file"), required=False, help_text=_("Or paste the script below. At most 200 kB."))
+    file = Upload(
+        label=_("Script file"),
+        required=False,
+        help_text=_("Choose a file, or paste the script below: one of the two is needed. At most 200 kB."),
+    )
     script = ScriptText(
         label=_("Script"),
         required=False,
@@ -69,6 +73,8 @@ class SubmitForm(Form):
         self.offers = {offer.allocation.pk: offer for offer in offers}
         self.chosen = chosen or (offers[0] if offers else None)
         self.fields["allocation"].choices = [(pk, _line_of(offer)) for pk, offer in self.offers.items()]  # type: ignore[attr-defined]
+        for name in ("file", "script"):
+            self.fields[name].either = True  # type: ignore[attr-defined]
         self.fields["uuid"].initial = uuid4
         if self.chosen:
             self.fields["allocation"].initial = self.chosen.allocation.pk
@@ -112,9 +118,10 @@ class SubmitForm(Form):
 
 def _line_of(offer: Offer) -> str:
     row = offer.allocation
-    return _("%(resource)s · %(grant)s · %(left)s left") % {
+    return _("%(resource)s · %(grant)s (%(number)s) · %(left)s left") % {
         "resource": row.resource.name,
         "grant": row.grant.title,
+        "number": row.grant.number,
         "left": amounts.left(offer.left, row.resource.unit),
     }
 
