@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Count, Exists, Prefetch, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -35,6 +35,31 @@ FACTS_KEPT = ("name_ko", "name_en", "kind", "business_number", "representative",
 def site_is_empty() -> bool:
     """Whether nobody is here yet: the only time that the set-up page can be used."""
     return not Person.objects.exists()
+
+
+# What a site needs before it can lend: the rooms above are named by text alone.
+SET_UP: dict[str, tuple[str, dict[str, Any]]] = {
+    "program": ("programs.program", {}),
+    "resource": ("catalog.resource", {}),
+    "cluster": ("compute.cluster", {}),
+    "partition": ("compute.partition", {}),
+    "officer": ("identity.rolegrant", {"role": Role.OFFICER, "until": None}),
+    "call": ("calls.call", {"published_at__isnull": False}),
+}
+NEEDED = ("program", "resource", "officer", "call")  # a site without GPUs has no cluster
+
+
+def set_up() -> dict[str, bool]:
+    """Which steps of setting up are done. One SQL statement."""
+    there = {
+        name: Exists(apps.get_model(label)._default_manager.filter(**facts)) for name, (label, facts) in SET_UP.items()
+    }
+    return Person.objects.order_by("id").values(**there).first() or dict.fromkeys(SET_UP, False)
+
+
+def lends() -> bool:
+    done = set_up()
+    return all(done[name] for name in NEEDED)
 
 
 def sees_organizations(person: Any) -> bool:

@@ -33,7 +33,8 @@ def setup(request: HttpRequest) -> HttpResponse:
     if agency is None:
         return _agency(request)
     officer = access_of(request.user).somewhere(Role.OFFICER)
-    return render(request, "identity/setup_next.html", {"agency": agency, "officer": officer, "steps": _steps(3)})
+    facts = {"agency": agency, "officer": officer, "done": queries.set_up()}
+    return render(request, "identity/setup_next.html", {**facts, "steps": _steps(3)})
 
 
 def _operator(request: HttpRequest) -> HttpResponse:

@@ -15,6 +15,7 @@ from madang.calls import queries as calls
 from madang.calls.models import AssignmentState, Call
 from madang.catalog.models import Kind, Resource, ResourceState
 from madang.grants import queries as grants
+from madang.identity import queries as identity
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
 from madang.insight import queries as insight
@@ -97,6 +98,7 @@ class My:
     outcomes: Sequence[Any] = ()
     board: Sequence[Any] = ()
     reviewer: bool = False
+    unready: bool = False  # the operator still sets the site up
     reviews: Sequence[Any] = ()
     roles: Sequence[str] = field(default_factory=list)
     staff: Sequence[Link] = field(default_factory=list)
@@ -117,6 +119,8 @@ def my(person: Person) -> My:
         made.officer = True
         made.queue = [_waiting(item) for item in calls.officer_queue(person, limit=MOST_WAITING).items]
         made.outcomes = outcomes.queue(person, limit=FEW).rows
+    if access.holds(Role.OPERATOR):
+        made.unready = not identity.lends()
     if access.somewhere(Role.REVIEWER):
         made.reviewer = True
         queue = calls.review_queue(person, limit=MOST_WAITING).items

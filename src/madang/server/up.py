@@ -238,7 +238,7 @@ def up(home: Home, address: Address, say: Say) -> None:
     with running(home, address, say, MADANG_SETUP_TOKEN=token) as (site, env):
         say(f"Madang serves at {env['MADANG_URL']}  (Ctrl-C stops it)", keep=True)
         if _is_empty(env["DATABASE_URL"]):
-            say(f"Its first page sets the site up, and asks for this code: {token}", keep=True)
+            say(f"Its first page sets the site up, and asks for this set-up token: {token}", keep=True)
         serve(site)
 
 

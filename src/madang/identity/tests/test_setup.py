@@ -26,13 +26,18 @@ def test_setting_up_walks_from_an_empty_site_to_what_to_do_next() -> None:
     assert Organization.objects.get().kind == "agency"
     page = client.get(there)
     links = [reverse(name) for name in STEPS]
-    assert [f'href="{link}"' in page.content.decode() for link in links] == [True] * len(links)
+    # A new call is offered to an officer alone; before there is one, somebody is given the role.
+    assert [f'href="{link}"' in page.content.decode() for link in links] == [True] * 5 + [False]
+    assert client.get("/my/").content.decode().count(f'href="{there}"') == 1
     # The operator can take every step but the last: calls are an officer's.
     assert [client.get(link).status_code for link in links] == [200, 200, 200, 200, 200, 403]
     assert page.context["officer"] is False
     me = Person.objects.get()
     actions.give_role(me, person=me, role=Role.OFFICER, reason="겸임")
-    assert client.get(there).context["officer"] is True
+    page = client.get(there)
+    assert page.context["officer"] is True
+    assert f'href="{links[-1]}"' in page.content.decode()
+    assert [name for name, done in page.context["done"].items() if done] == ["officer"]
     assert client.get(links[-1]).status_code == 200
 
 

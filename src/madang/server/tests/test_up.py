@@ -32,7 +32,7 @@ def running() -> Iterator[TestSite]:
 def test_a_new_site_is_served_and_asks_for_the_code_that_was_printed(running):
     assert running.serves()
     assert f"Madang serves at http://localhost:{running.port}" in running.said
-    assert re.search(r"asks for this code: \S{10,}", running.said)
+    assert re.search(r"asks for this set-up token: \S{10,}", running.said)
     assert all(running.part(name) for name in ("web", "worker", "engine", "postgres"))
 
 
