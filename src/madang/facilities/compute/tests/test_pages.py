@@ -52,6 +52,14 @@ def test_the_form_offers_what_allocation_and_partition_allow():
     assert form.fields["limit_s"].initial == 3
 
 
+def test_the_form_names_the_grant_and_says_that_one_of_the_two_scripts_is_needed():
+    row = make.allocation()
+    page = browser(jobs.holder(row)).get(NEW)
+    ((_value, label),) = page.context["form"].fields["allocation"].choices
+    assert row.grant.number in label
+    assert page.content.decode().count("(one of the two)") == 2
+
+
 def test_the_form_offers_no_allocation_that_takes_no_jobs():
     row = make.allocation()
     make.allocation(grant=row.grant, state="paused")
