@@ -1,6 +1,6 @@
 """What many records of use take: disk, hours, reports, the count of everything, a backup and its restore.
 
-    make bench-scale     # RECORDS=10000000 unless told otherwise; what it said is in docs/operator/scale.md
+    make bench-scale     # RECORDS=10000000 unless told otherwise
 
 No target: sizes and times of this machine, a line each, and what they come to for a hundred million, by proportion.
 """

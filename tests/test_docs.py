@@ -69,10 +69,12 @@ def test_every_command_that_is_named_exists_with_its_options(file: Path) -> None
     for command, rest in COMMAND.findall(file.read_text("utf-8")):
         ours = rest.partition(" -- ")[0]
         options = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", ours.split("#")[0]))
-        known = {"--help"}
-        if command in commands:
-            known |= {option for parameter in commands[command].params for option in parameter.opts}
-        if command not in commands or not options <= known:
+        known, named = {"--help"}, commands.get(command)
+        if subcommands := getattr(named, "commands", None):
+            named = subcommands.get(ours.split()[0] if ours.split() else "")
+        if named:
+            known |= {option for parameter in named.params for option in parameter.opts}
+        if not named or not options <= known:
             unknown.append(f"madang {command}{rest}")
     assert unknown == []
 

@@ -38,8 +38,8 @@ What holds, and what keeps it:
 
 Many at a time, and what they come to:
 
-- `actions.hold_batch`, `charge_batch` and `settle_batch` answer each request as the verb would, in one statement and one
-  commit; `combine.Combiner` makes such batches of what many threads ask of one hot account.
+- `actions.hold_batch`, `charge_batch` and `settle_batch` answer each request as the verb would, in one statement and
+  one commit; `combine.Combiner` makes such batches of what many threads ask of one hot account.
 - `usage.meter` books records of use in parcels: the record, its entry, the balance and the sums by day and month are
   there together or not at all. The same record again is nothing new; a changed one is reversed and booked anew. In the
   sums, `used` is split at midnight in Seoul and `booked` stands in the month of its entry, so that the sum of a month

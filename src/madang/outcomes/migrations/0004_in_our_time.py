@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('grants', '0002_in_our_time'),
+        ('grants', '0003_in_our_time'),
         ('identity', '0002_in_our_time'),
         ('outcomes', '0003_some_share'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('calls', '0003_confirmed_discounts'),
+        ('calls', '0004_overruns'),
         ('identity', '0002_in_our_time'),
         ('programs', '0002_in_our_time'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('calls', '0004_in_our_time'),
-        ('grants', '0001_initial'),
+        ('calls', '0005_in_our_time'),
+        ('grants', '0002_overruns'),
         ('identity', '0002_in_our_time'),
         ('programs', '0002_in_our_time'),
     ]
