@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -73,10 +73,7 @@ class Metered:
     fresh: int = 0
     changed: int = 0
     overrun: int = 0
-    refused: list[tuple[str, Refused]] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.refused = self.refused or []
+    refused: list[tuple[str, Refused]] = field(default_factory=list)
 
     def add(self, other: Metered) -> None:
         self.fresh += other.fresh
