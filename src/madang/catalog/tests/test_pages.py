@@ -146,7 +146,7 @@ def test_a_place_is_added_by_the_form() -> None:
 
 def test_nobody_else_changes_the_catalog_by_page_or_api() -> None:
     mine, other = make.resource(), make.resource()
-    rate = {"price_krw": 1, "per": 1, "starts_on": "2999-01-01", "basis_ko": "x"}
+    rate = {"price_krw": 1, "per": 1, "starts_on": "2099-01-01", "basis_ko": "x"}
     pages = [
         (
             reverse("catalog:add", args=["storage"]),

@@ -31,7 +31,6 @@ def pages_of(story: make.Story) -> list[str]:
     return [
         reverse("grants:grant", args=[number]),
         reverse("grants:agreement", args=[number]),
-        reverse("grants:decline", args=[number]),
         reverse("grants:history", args=[number]),
         reverse("grants:statement", args=[number, story.compute.pk]),
     ]

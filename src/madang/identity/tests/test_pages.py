@@ -56,7 +56,7 @@ SEEN_BY = {
     "organizations": set(ROLES) - {"anonymous"},
     "organization-new": set(ROLES) - {"anonymous"},
     "organization": {"lead", "member", "operator", "officer", "auditor"},
-    "organization-edit": {"lead", "member", "operator", "officer", "auditor"},
+    "organization-edit": {"lead", "operator"},
     "membership-end": {"lead", "member", "operator"},
     "account": set(ROLES) - {"anonymous"},
     "tokens": set(ROLES) - {"anonymous"},

@@ -79,7 +79,8 @@ class Twin:
         ]  # fmt: skip
 
     def state(self) -> list[Any]:
-        return [*queries.balances(self.two).values(), *queries.overruns(self.two).values()]
+        balances, overruns = queries.balances(self.two), queries.overruns(self.two)
+        return [(balances[account], overruns[account]) for account in self.two]
 
 
 def compare(played: Any) -> None:

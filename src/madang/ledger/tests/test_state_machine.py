@@ -73,6 +73,16 @@ class Model:
             if amount > self.available(account):
                 raise errors.Overspent("")
 
+    def spend(self, entry: Posted) -> int:
+        """Written first; where it isn't there, what is overdue is ended after it."""
+        short = entry.debit in self.held and entry.amount > self.available(entry.debit)
+        number = self.post(entry)
+        if short:
+            self.free_overdue(entry.debit)
+            if self.available(entry.debit) < 0:
+                raise errors.Overspent("")
+        return number
+
     def available(self, account: int) -> int:
         return self.credited[account] - self.debited[account] - self.held[account]
 
@@ -252,8 +262,7 @@ class Lending(RuleBasedStateMachine):
 
         def effect(m: Model) -> Any:
             def fresh() -> int:
-                m.need(account, amount)
-                return m.post(Posted("charge", account, used, amount))
+                return m.spend(Posted("charge", account, used, amount))
 
             return m.keyed("charge", key, (account, amount), fresh)
 
@@ -268,8 +277,7 @@ class Lending(RuleBasedStateMachine):
 
         def effect(m: Model) -> Any:
             def fresh() -> int:
-                m.need(giver, amount)
-                return m.post(Posted(verb, giver, taker, amount))
+                return m.spend(Posted(verb, giver, taker, amount))
 
             return m.keyed(verb, key, (giver, taker, amount), fresh)
 
@@ -313,11 +321,10 @@ class Lending(RuleBasedStateMachine):
                     raise errors.AlreadyReversed("")
                 if old.given_back > 0:
                     raise errors.NotReversible("")
-                m.need(old.credit, old.amount)
                 old.given_back = old.amount
                 if old.kind == "refund":
                     m.posted[old.about].given_back -= old.amount
-                old.reversed_by = m.post(
+                old.reversed_by = m.spend(
                     Posted("reverse", old.credit, old.debit, old.amount, about=index, used_by=old.used_by)
                 )
                 return old.reversed_by
