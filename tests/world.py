@@ -447,7 +447,7 @@ def enlarge(world: World, rows: int = 32) -> World:
         program_make.source(actor=operator)
         program_make.indicator(a.program, actor=operator)
         identity.make_token(a.lead, name=f"token {n}", days=10)
-        if n < 15:  # an organization has no more of them waiting than 20
+        if n < 8:  # an organization has no more of them waiting than 20
             identity.invite(a.lead, organization=a.organization, email=f"guest{n}@example.kr", role="member")
     for call in (a.draft_call,):
         calls.set_criteria(

@@ -42,7 +42,7 @@ __all__ = [
 
 INVITED_FOR = timedelta(days=14)
 MOST_OPEN_INVITATIONS = 20
-MOST_INVITATIONS_A_DAY = 20
+MOST_INVITATIONS_A_DAY = 60
 
 
 def sign_up(*, email: str, name: str, password: str) -> Person:
