@@ -83,6 +83,8 @@ class Balance(models.Model):
     held = models.BigIntegerField(db_default=0)
     # Of the account, for the one statement that every hold waits for; null where nothing can be held.
     lends = models.BigIntegerField(null=True)
+    # Where what it lends is used up: the account of the site for its commodity.
+    sink = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [

@@ -180,6 +180,7 @@ class Migration(migrations.Migration):
                 ('debited', models.BigIntegerField(db_default=0)),
                 ('held', models.BigIntegerField(db_default=0)),
                 ('lends', models.BigIntegerField(null=True)),
+                ('sink', models.BigIntegerField(null=True)),
             ],
             options={
                 'constraints': [models.CheckConstraint(condition=models.Q(('credited__gte', django.db.models.expressions.CombinedExpression(models.F('debited'), '+', models.F('held')))), name='ledger_never_overspent')],

@@ -2,6 +2,17 @@
 -- Each request is answered by itself, as the verb would have: an entry, or the name of what refused it. What is plain goes as
 -- one statement; what isn't (a replay, a balance that may not suffice for all) goes through the verb, in the order of arrival.
 
+-- Balances are locked in the order of their ids, each by itself: whoever waited for a row has its condition judged anew, and
+-- a list would be sorted anew each time. Batches wait for each other before that, at a few locks that stand for all balances,
+-- and so find none of the rows changed since they began to look.
+CREATE FUNCTION ledger_lock_balances(p_accounts bigint[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off
+AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(119182731994500 + part) FROM (SELECT DISTINCT a % 32 AS part FROM unnest(p_accounts) a ORDER BY 1) p;
+  PERFORM (SELECT account_id FROM ledger_balance WHERE account_id = a FOR NO KEY UPDATE)
+     FROM (SELECT DISTINCT a FROM unnest(p_accounts) a ORDER BY a) one;
+END $$;
+
 -- Holds or charges. A request is plain where its key is new and its account covers all that this batch asks of it.
 CREATE FUNCTION ledger_take_batch(
   p_kind text, p_accounts bigint[], p_sinks bigint[], p_amounts bigint[], p_keys text[], p_source text, p_until timestamptz,
@@ -11,7 +22,7 @@ AS $$
 DECLARE v_now timestamptz; v_month record; v_answer bigint[]; v_asked record;
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(119182731994482);
-  PERFORM FROM ledger_balance WHERE account_id = ANY (p_accounts) ORDER BY account_id FOR NO KEY UPDATE;
+  PERFORM ledger_lock_balances(p_accounts);
   v_now := clock_timestamp();
   v_month := ledger_period_of(p_event_at, v_now);
   WITH asked AS (
@@ -78,10 +89,8 @@ AS $$
 DECLARE v_now timestamptz; v_month record; v_asked record;
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(119182731994482);
-  PERFORM FROM ledger_balance
-    WHERE account_id = ANY (ARRAY(SELECT (SELECT debit_id FROM ledger_entry WHERE id = hold AND kind = 'hold') FROM unnest(p_holds) hold))
-    ORDER BY account_id
-      FOR NO KEY UPDATE;
+  PERFORM ledger_lock_balances(
+    ARRAY(SELECT (SELECT debit_id FROM ledger_entry WHERE id = hold AND kind = 'hold') FROM unnest(p_holds) hold));
   v_now := clock_timestamp();
   v_month := ledger_period_of(p_event_at, v_now);
   FOR v_asked IN

@@ -31,6 +31,9 @@ BEGIN
   IF v_debit.id IS NULL OR v_credit.id IS NULL THEN
     RAISE EXCEPTION 'no such account' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_account';
   END IF;
+  IF p_debit = p_credit THEN
+    RAISE EXCEPTION 'one account' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_two_accounts';
+  END IF;
   IF v_debit.commodity_id <> v_credit.commodity_id THEN
     RAISE EXCEPTION 'two commodities' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_one_commodity';
   END IF;

@@ -5,9 +5,6 @@ ALTER TABLE ledger_account
 ALTER TABLE ledger_balance
   ADD FOREIGN KEY (account_id) REFERENCES ledger_account,
   SET (fillfactor = 50);
-ALTER TABLE ledger_entry
-  ADD FOREIGN KEY (reverses_id) REFERENCES ledger_entry,
-  ADD FOREIGN KEY (refunds_id) REFERENCES ledger_entry;
 ALTER TABLE ledger_usage_day SET (fillfactor = 70);
 ALTER TABLE ledger_usage_month SET (fillfactor = 70);
 
@@ -18,7 +15,7 @@ CREATE DOMAIN ledger_kind AS varchar(20) COLLATE "C" CONSTRAINT ledger_entry_kin
 CREATE DOMAIN ledger_amount AS bigint CONSTRAINT ledger_amount_not_negative CHECK (VALUE >= 0);
 CREATE DOMAIN ledger_figure AS bigint CONSTRAINT ledger_balance_not_negative CHECK (VALUE >= 0);
 ALTER TABLE ledger_entry
-  ALTER kind TYPE ledger_kind, ALTER amount TYPE ledger_amount, ADD CONSTRAINT ledger_two_accounts CHECK (debit_id <> credit_id);
+  ALTER kind TYPE ledger_kind, ALTER amount TYPE ledger_amount;
 ALTER TABLE ledger_balance ALTER credited TYPE ledger_figure, ALTER debited TYPE ledger_figure, ALTER held TYPE ledger_figure;
 
 -- Every entry as its two signed legs; they sum to zero. A hold moves nothing, so it has none.

@@ -117,8 +117,9 @@ BEGIN
 
   -- What is known: the same again is nothing new; another account of the same use replaces it.
   -- (Asked for each record by itself, here and below: a plan that reads all entries instead is a day's work.)
-  IF EXISTS (SELECT FROM ledger_stage s WHERE (SELECT min(e.id) FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = s.key
-                                                   AND e.kind IN ('charge', 'overrun', 'settle')) IS NOT NULL) THEN
+  IF EXISTS (SELECT FROM ledger_stage s CROSS JOIN LATERAL (
+               SELECT FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = s.key
+                  AND CASE WHEN e.kind IN ('charge', 'overrun', 'settle') THEN true END OFFSET 0) known) THEN
     WITH known AS (
       SELECT DISTINCT ON (s.entry_id) s.entry_id, s.key, u.rev, u.entry_id AS was,
              (u.account_id, u.user_ref, u.resource_ref, u.started_at, u.ended_at, u.amount, u.wall_s, u.wait_s, u.raw)
@@ -275,5 +276,5 @@ BEGIN
     SELECT p_source, p_digest, o_fresh + o_changed, v_now ON CONFLICT DO NOTHING;
   END IF;
   -- More records may come in this transaction, as another call.
-  DELETE FROM ledger_stage;
+  TRUNCATE ledger_stage;
 END $$;
