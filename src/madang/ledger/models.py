@@ -130,7 +130,8 @@ class Entry(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["source", "ext_key", "kind", "rev"], name="ledger_key"),
+            # The key first: that alone tells most of them apart.
+            models.UniqueConstraint(fields=["ext_key", "source", "kind", "rev"], name="ledger_key"),
             models.UniqueConstraint(
                 fields=["reverses"], condition=Q(reverses__isnull=False), name="ledger_reversed_once"
             ),

@@ -208,7 +208,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='entry',
-            constraint=models.UniqueConstraint(fields=('source', 'ext_key', 'kind', 'rev'), name='ledger_key'),
+            constraint=models.UniqueConstraint(fields=('ext_key', 'source', 'kind', 'rev'), name='ledger_key'),
         ),
         migrations.AddConstraint(
             model_name='entry',

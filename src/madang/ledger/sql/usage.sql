@@ -23,7 +23,12 @@ BEGIN
       submitted_at timestamptz NOT NULL, account_id bigint NOT NULL, user_ref bigint NOT NULL, resource_ref bigint NOT NULL,
       started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL, amount bigint NOT NULL, wall_s bigint NOT NULL,
       wait_s bigint NOT NULL, raw jsonb,
-      rev int NOT NULL DEFAULT 0, covered bigint, settles boolean NOT NULL DEFAULT false  -- found by ledger_meter
+      rev int NOT NULL DEFAULT 0, covered bigint, settles boolean NOT NULL DEFAULT false,  -- found by ledger_meter
+      -- By the clock of Seoul, which is asked once for each: the month in which it ended, and its days.
+      month date GENERATED ALWAYS AS (date_trunc('month', ended_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
+      first_day date GENERATED ALWAYS AS ((started_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
+      last_day date GENERATED ALWAYS AS (
+        greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date) STORED
     ) ON COMMIT DELETE ROWS;
     PERFORM ledger_keep_private('pg_temp.ledger_stage');
     GRANT INSERT (key, hold_id, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, raw)
@@ -67,26 +72,44 @@ AS $$
     CROSS JOIN LATERAL (SELECT ledger_share(p_from, p_to, d) AS since, ledger_share(p_from, p_to, d + interval '1 day') AS until) s
 $$;
 
+-- The months of records that come in several lanes: made before, since a lane would wait for the one that makes them.
+CREATE FUNCTION ledger_open_months(p_months date[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
+AS $$
+BEGIN
+  PERFORM ledger_add_month(m) FROM (
+    SELECT DISTINCT date_trunc('month', m)::date AS m FROM unnest(p_months) m
+     WHERE m BETWEEN '2000-01-01' AND clock_timestamp() + interval '1 month') months;
+END $$;
+
 -- Book everything in the stage as the use of `p_source`, which is alone with its records until the transaction ends.
+-- Many records may come in lanes at once, each with the accounts that fall to it: then each lane is alone with its own.
 -- A record that names an open hold settles it. Any other is charged as far as the account covers it, in the order of arrival.
 -- What neither covers is an overrun: use is never refused. A record that is known and changed has its old entries reversed
 -- and is booked anew. What can't be booked is named in `o_refused`, and the rest is booked.
 CREATE FUNCTION ledger_meter(
-  p_source text, p_digest bytea, p_actor bigint, p_reason text,
+  p_source text, p_digest bytea, p_actor bigint, p_reason text, p_lane int DEFAULT NULL, p_lanes int DEFAULT NULL,
   OUT o_fresh bigint, OUT o_changed bigint, OUT o_overrun numeric, OUT o_refused jsonb
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '32MB'
 AS $$
 DECLARE
-  v_now timestamptz; v_this date; v_closed date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
+  v_now timestamptz; v_this date; v_closed date; v_open date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('pg_temp.ledger_stage') AND relowner = current_user::regrole) THEN
     RAISE EXCEPTION 'not our stage' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_stage';
   END IF;
-  PERFORM pg_advisory_xact_lock(hashtextextended(p_source, 119182731994482));
+  IF p_lane IS NULL THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_source, 119182731994482));
+  ELSIF EXISTS (SELECT FROM ledger_stage WHERE abs(account_id) % p_lanes <> p_lane) THEN
+    RAISE EXCEPTION 'another lane' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_lane';
+  ELSE
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_source, 119182731994482));
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_source || ' ' || p_lane || '/' || p_lanes, 119182731994482));
+  END IF;
   PERFORM pg_advisory_xact_lock_shared(119182731994482);
   v_now := clock_timestamp();
   v_this := ledger_month(v_now);
   SELECT coalesce(max(month), '-infinity') INTO v_closed FROM ledger_period;
+  v_open := greatest(v_this, (v_closed + interval '1 month')::date);
   o_refused := '[]';
   o_changed := 0;
 
@@ -204,28 +227,29 @@ BEGIN
                             adjusts_period, actor_id, reason)
   SELECT s.entry_id, p_source, s.key, CASE WHEN s.settles THEN 'settle' ELSE 'charge' END, s.rev, s.account_id, c.id,
          coalesce(s.covered, s.amount), CASE WHEN s.settles THEN s.hold_id END, s.ended_at, v_now,
-         CASE WHEN m.month <= v_closed THEN greatest(v_this, (v_closed + interval '1 month')::date) ELSE m.month END,
-         CASE WHEN m.month <= v_closed THEN m.month END, p_actor, p_reason
+         CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
+         CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
     FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id
     JOIN ledger_account c ON c.commodity_id = a.commodity_id AND c.owner_type = 'site' AND c.owner_id = 0 AND c.role = 'consumed'
-    CROSS JOIN LATERAL (SELECT ledger_month(s.ended_at) AS month) m
    WHERE s.settles OR coalesce(s.covered, s.amount) > 0 OR s.amount = 0;
   GET DIAGNOSTICS o_fresh = ROW_COUNT;
   INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, concerns_id, event_at, booked_at, period,
                             adjusts_period, actor_id, reason)
   SELECT CASE WHEN s.settles OR s.covered > 0 THEN nextval('ledger_entry_id_seq') ELSE s.entry_id END, p_source, s.key, 'overrun',
          s.rev, o.id, c.id, s.amount - s.covered, s.account_id, s.ended_at, v_now,
-         CASE WHEN m.month <= v_closed THEN greatest(v_this, (v_closed + interval '1 month')::date) ELSE m.month END,
-         CASE WHEN m.month <= v_closed THEN m.month END, p_actor, p_reason
+         CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
+         CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
     FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id
     JOIN ledger_account c ON c.commodity_id = a.commodity_id AND c.owner_type = 'site' AND c.owner_id = 0 AND c.role = 'consumed'
     JOIN ledger_account o ON o.commodity_id = a.commodity_id AND o.owner_type = 'site' AND o.owner_id = 0 AND o.role = 'overrun'
-    CROSS JOIN LATERAL (SELECT ledger_month(s.ended_at) AS month) m
    WHERE s.covered < s.amount;
   SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
 
   -- The records.
-  PERFORM ledger_add_month(month) FROM (SELECT DISTINCT ledger_month(submitted_at) AS month FROM ledger_stage) m;
+  PERFORM ledger_add_month(m) FROM (SELECT min(submitted_at) AS first, max(submitted_at) AS last FROM ledger_stage) span
+    CROSS JOIN LATERAL (SELECT g::date AS m FROM generate_series(ledger_month(first), ledger_month(last), interval '1 month') g) months
+    WHERE EXISTS (SELECT FROM ledger_stage WHERE submitted_at >= m::timestamp AT TIME ZONE 'Asia/Seoul'
+                                             AND submitted_at < (m + interval '1 month') AT TIME ZONE 'Asia/Seoul');
   INSERT INTO ledger_usage (entry_id, source, key, rev, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at,
                             amount, wall_s, wait_s, raw)
   SELECT entry_id, p_source, key, rev, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at,
@@ -234,22 +258,22 @@ BEGIN
   o_fresh := o_fresh - o_changed;
 
   -- What they add up to, in the order of the keys: two importers never wait for each other in a circle.
-  WITH delta AS (
-    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, 1 AS sign FROM ledger_stage
+  WITH delta AS NOT MATERIALIZED (
+    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, month, first_day, last_day, 1 AS sign
+      FROM ledger_stage
     UNION ALL
-    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, -1 FROM unnest(v_old)),
-  dated AS (
-    SELECT *, (started_at AT TIME ZONE 'Asia/Seoul')::date AS first_day,
-           greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date AS last_day
-      FROM delta),
+    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, ledger_month(ended_at),
+           (started_at AT TIME ZONE 'Asia/Seoul')::date,
+           greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date, -1
+      FROM unnest(v_old)),
   cells AS MATERIALIZED (
     SELECT day, account_id, user_ref, resource_ref, sum(records) AS records, sum(used) AS used, sum(wall_s) AS wall_s, sum(wait_s) AS wait_s
       FROM (SELECT last_day AS day, account_id, user_ref, resource_ref, sign AS records, sign * amount AS used, sign * wall_s AS wall_s,
-                   sign * wait_s AS wait_s FROM dated WHERE first_day = last_day
+                   sign * wait_s AS wait_s FROM delta WHERE first_day = last_day
             UNION ALL
             SELECT c.day, account_id, user_ref, resource_ref, CASE WHEN c.is_last THEN sign ELSE 0 END, sign * c.used, sign * c.wall_s,
                    CASE WHEN c.is_last THEN sign * wait_s ELSE 0 END
-              FROM dated CROSS JOIN LATERAL ledger_cut(started_at, ended_at, amount, dated.wall_s) c WHERE first_day < last_day) parts
+              FROM delta CROSS JOIN LATERAL ledger_cut(started_at, ended_at, amount, delta.wall_s) c WHERE first_day < last_day) parts
      GROUP BY day, account_id, user_ref, resource_ref),
   days AS (
     INSERT INTO ledger_usage_day AS d (day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s)
@@ -262,9 +286,7 @@ BEGIN
     FROM (SELECT date_trunc('month', day)::date AS month, date_trunc('month', day)::date AS adjusts, account_id, user_ref, resource_ref,
                  0 AS records, used, 0 AS booked, wall_s, 0 AS wait_s FROM cells
           UNION ALL
-          SELECT CASE WHEN ledger_month(ended_at) <= v_closed THEN greatest(v_this, (v_closed + interval '1 month')::date)
-                      ELSE ledger_month(ended_at) END,
-                 ledger_month(ended_at), account_id, user_ref, resource_ref, sign, 0, sign * amount, 0, sign * wait_s FROM delta) parts
+          SELECT CASE WHEN month <= v_closed THEN v_open ELSE month END, month, account_id, user_ref, resource_ref, sign, 0, sign * amount, 0, sign * wait_s FROM delta) parts
    GROUP BY month, adjusts, account_id, user_ref, resource_ref
    ORDER BY month, adjusts, account_id, user_ref, resource_ref
   ON CONFLICT (month, adjusts, account_id, user_ref, resource_ref) DO UPDATE
