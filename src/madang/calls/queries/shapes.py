@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -14,6 +14,7 @@ from madang.calls.models import (
     Answer,
     Application,
     ApplicationLine,
+    ApplicationState,
     Assignment,
     Call,
     CallLine,
@@ -47,6 +48,20 @@ class Rows(Generic[T]):
 
     items: list[T]
     next: str | None = None
+
+
+class Shown(NamedTuple):
+    state: str
+    label: str
+
+
+def shown_as(application: Application, stage: Stage, *, open: bool) -> Shown:
+    """The state as its applicants read it: a canceled call ends all, and a draft that came too late is no draft."""
+    if stage == Stage.CANCELED:
+        return Shown(stage, str(stage.label))
+    if application.state == ApplicationState.DRAFT and not open:
+        return Shown("not_submitted", _("not submitted"))
+    return Shown(application.state, application.get_state_display())
 
 
 @dataclass(frozen=True)
@@ -169,6 +184,10 @@ class TenantRow:
     decision: Decision | None
     canceled_because: str
 
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.application, self.stage, open=self.open)
+
 
 @dataclass(frozen=True)
 class TenantApplication:
@@ -196,6 +215,10 @@ class TenantApplication:
     criteria: list[Criterion]
     documents: list[DocumentView]
     canceled_because: str
+
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.application, self.stage, open=self.can_edit)
 
 
 @dataclass(frozen=True)
