@@ -70,7 +70,7 @@ def test_the_story_is_played_to_its_end_with_every_result_checked(place, tmp_pat
     assert ("any other script is refused" in told["steps"][5]["what"]) is not walls
     assert ("Warning: bubblewrap" in progress) is not walls
 
-    # What a person sees: each step and its link on lines of their own, at any width, and no address where nothing serves.
+    # What a person sees: each step and its link on lines of their own, at any width; no address, since nothing serves.
     lines = [line.strip() for line in printed.splitlines()]
     assert max(len(line) for line in printed.splitlines()) <= 80
     assert [step["link"] in lines for step in told["steps"]] == [True] * len(STEPS)
