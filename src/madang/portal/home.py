@@ -75,6 +75,6 @@ def mail(request: HttpRequest) -> HttpResponse:
             if part.strip():
                 letter = BytesParser(policy=policy.default).parsebytes(part.lstrip())
                 body = letter.get_body(("plain",))
-                letters.append({"to": letter["to"], "subject": letter["subject"], "at": letter["date"],
+                letters.append({"to": letter["to"], "subject": letter["subject"], "at": letter["date"].datetime,
                                 "text": body.get_content() if body else ""})  # fmt: skip
     return render(request, "portal/mail.html", {"letters": letters[:50]})
