@@ -91,6 +91,7 @@ def detail(request: HttpRequest, number: str) -> HttpResponse:
             "total": previews.total_of(allocations),
             "panels": panels(grant, request.user),
             "lead": access.is_lead(grant.organization_id),
+            "member": access.is_member(grant.organization_id),
             "close_form": ReasonForm(auto_id="%s-close")
             if live and access.holds(Role.OFFICER, program=grant.program_id)
             else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -53,7 +54,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     known = bool(user and user.is_authenticated)
     made = Shell(
-        here=request.get_full_path() if request.method == "GET" else request.path,
+        here=_here(request),
         other_language="en" if (get_language() or "ko").startswith("ko") else "ko",
         high_contrast=request.COOKIES.get(CONTRAST_COOKIE) == "high",
         demo=settings.DEMO,
@@ -78,6 +79,14 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if settings.DEMO:
         made.foot.append(Entry(_("Letters"), reverse("portal:mail")))
     return {"shell": made, **_demo_people(request)}
+
+
+def _here(request: HttpRequest) -> str:
+    """Where a button in the header comes back to. What answers a form may have no page: then the page of the form."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    form = urlsplit(request.headers.get("referer", ""))
+    return form._replace(scheme="", netloc="").geturl() if form.netloc == request.get_host() else request.path
 
 
 def _entries(path: str, links: list[tuple[str, str]]) -> list[Entry]:
