@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.utils.translation import gettext as _
 
-from madang.calls import answers, eligibility
+from madang.calls import answers, eligibility, file_kinds
 from madang.calls.models import (
     Answer,
     Application,
@@ -92,6 +92,7 @@ class FieldView:
     text: str
     document: DocumentView | None
     identity: bool
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -512,6 +513,7 @@ def field_views(
             text=answers.written(spec, given.get(spec["code"])),
             document=documents.get(spec["code"]),
             identity=answers.hidden_from_reviewers(spec),
+            kinds=file_kinds.of(spec) if spec["type"] == "file" else (),
         )
         for spec in specs
     ]
