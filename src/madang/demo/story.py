@@ -277,7 +277,7 @@ class Story:
     def as_(self, key: str) -> Client:
         """The API as this person sees it."""
         if key not in self.clients:
-            _row, self.tokens[key] = identity.make_token(self.people[key], name="demonstration", days=1)
+            _row, self.tokens[key] = identity.make_token(self.people[key], name="시연", days=1)
             self.clients[key] = Client(self.url, self.tokens[key]).__enter__()
         return self.clients[key]
 
