@@ -27,7 +27,7 @@ from tests.forms_seen import forms_of
 from tests.world import World, zip_of_zips
 
 pytestmark = [pytest.mark.xdist_group("stories")]
-ESCAPES = ("../../x.txt", "/etc/passwd", "..\\..\\x.txt", "a/../../b.txt", "....//x", "C:\\x.txt")
+ESCAPES = ("../../x.pdf", "/etc/passwd", "..\\..\\x.pdf", "a/../../b.pdf", "....//x", "C:\\x.pdf")
 
 
 def stored_files() -> list[str]:
@@ -275,7 +275,7 @@ def test_the_name_of_a_file_leads_nowhere(fresh: World, name: str) -> None:
         (f"/api/v1/outcomes/report/{fresh.a.grant.number}", "evidence"),
     ):
         data = filled(fresh, visitor) if field == "q-plan" else report_of(fresh) if field == "evidence" else {}
-        answer = visitor.ask("POST", path, *raw_upload(data, field, name, f"{path}{name}".encode()))
+        answer = visitor.ask("POST", path, *raw_upload(data, field, name, f"%PDF-{path}{name}".encode()))
         assert answer.status < 500, (path, answer.error)
     for row in [*Document.objects.all(), *Evidence.objects.all()]:
         assert not {"/", "\\", "\0"} & set(row.name)

@@ -128,7 +128,7 @@ def write_basics(officer: Desk) -> None:
         title_ko="2026년 인공지능 컴퓨팅 자원 지원 공고",
         title_en="AI computing support call 2026",
         text_ko="국가AI데이터센터의 GPU와 저장공간을 인공지능 제품과 서비스를 개발하는 기업에 지원합니다.\n\n"
-        "선정된 과제는 협약을 맺은 날부터 바로 사용할 수 있으며, 이용료는 아래의 할인을 적용합니다.",
+        "선정된 과제는 협약을 맺은 날부터 바로 사용할 수 있으며, 이용료는 아래의 감면을 적용합니다.",
         text_en="GPUs and storage of the national AI data center are lent to companies that develop AI products and "
         "services.\n\nA project that is selected can use them from the day of its agreement, at the discounts below.",
         opens_at=at(moment - timedelta(hours=1)),

@@ -358,9 +358,8 @@ def apply(call: Call, organization: Organization, lead: Person, mark: str, *, su
             for line in call.lines.select_related("resource")
         },
     )
-    calls.add_document(
-        lead, application=application, code="plan", file=SimpleUploadedFile(f"{mark}-계획.pdf", f"{mark} plan".encode())
-    )
+    plan = SimpleUploadedFile(f"{mark}-계획.pdf", f"%PDF-1.7 {mark} plan".encode())
+    calls.add_document(lead, application=application, code="plan", file=plan)
     if submit:
         calls.submit(lead, application=application)
     return again(application)

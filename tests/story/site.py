@@ -69,9 +69,9 @@ def letter(to: str) -> str:
 
 
 def code_in(text: str) -> str:
-    """The code that stands alone on its line."""
+    """The code that stands alone on its line, once in each language."""
     found = re.findall(r"^\s*([A-Z0-9]{3,8}-?[A-Z0-9]{0,8})\s*$", text, re.MULTILINE)
-    assert len(found) == 1, text
+    assert len(set(found)) == 1, text
     return str(found[0])
 
 

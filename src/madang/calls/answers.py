@@ -4,11 +4,12 @@ A form is a list of specs:
 
     {"code": "partner", "type": "choice", "label_ko": …, "label_en": …, "hint_ko": …, "hint_en": …, "required": true,
      "least": …, "most": …, "choices": [{"value", "label_ko", "label_en"}], "shown_if": {"field": …, "in": […]},
-     "identity": true}
+     "identity": true, "kinds": ["pdf"]}
 
 Types are line, text, number (whole), choice, day, yes and file. `least` and `most` bound the signs of a line or a text
 and the value of a number. A question with `shown_if` is asked only while an *earlier* choice or yes has one of those
 answers. `identity` hides the answer from the reviewers of a blind call; a file is hidden unless it is false there.
+`kinds` are the kinds of file that a file question takes (see `file_kinds`); without it, all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from madang.calls import file_kinds
 from madang.web.days import LAST, LONG_AGO, usable
 from madang.web.forms import OUT_OF_RANGE, unusable
 from madang.workflow.errors import Refused
@@ -222,6 +224,13 @@ def _field(raw: Any, earlier: list[Spec]) -> tuple[Spec, dict[str, str]]:
     _bounds(raw, spec, wrong)
     if kind == "choice":
         spec["choices"] = _choices(raw.get("choices"), wrong)
+    if kind == "file" and (kinds := raw.get("kinds")) is not None:
+        if not isinstance(kinds, list) or not kinds or any(one not in file_kinds.KINDS for one in kinds):
+            wrong["kinds"] = _("Choose at least one kind of file, of: %(kinds)s.") % {
+                "kinds": file_kinds.said(file_kinds.KINDS)
+            }
+        else:
+            spec["kinds"] = [one for one in file_kinds.KINDS if one in kinds]
     if raw.get("shown_if"):
         spec["shown_if"] = _condition(raw["shown_if"], earlier, wrong)
     return spec, wrong

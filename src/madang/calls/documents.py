@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 from django.conf import settings
 from django.core.files.base import File
@@ -16,6 +17,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils.translation import gettext as _
 
+from madang.calls import file_kinds
 from madang.calls.models import Application, Document, document_path
 from madang.identity.models import Person
 from madang.web.forms import unusable
@@ -40,13 +42,15 @@ def clean_name(name: str) -> str:
 
 
 @contextmanager
-def stored(application: Application, code: str, file: File, actor: Person) -> Iterator[Document]:
+def stored(application: Application, spec: Mapping[str, Any], file: File, actor: Person) -> Iterator[Document]:
     """A document that isn't saved yet, with its file in the store. Whatever goes wrong inside takes the file away.
 
     The file is read once, a piece at a time: its digest says where it is kept, so it is read before it is stored.
     """
     size, digest = 0, hashlib.sha256()
     for piece in file.chunks():
+        if not size:
+            file_kinds.check(file.name or "", piece, file_kinds.of(spec))
         size += len(piece)
         require_size(size)
         digest.update(piece)
@@ -54,7 +58,7 @@ def stored(application: Application, code: str, file: File, actor: Person) -> It
         raise Refused(_("This file is empty."), field="file")
     document = Document(
         application=application,
-        code=code,
+        code=spec["code"],
         name=clean_name(file.name or ""),
         size=size,
         digest=digest.hexdigest(),

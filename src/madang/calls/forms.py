@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from madang.calls import measure
+from madang.calls import file_kinds, measure
 from madang.calls.models import Call, Outcome
 from madang.web.days import LONG_AGO
 from madang.web.forms import Day, Form, Instant, TextField, Upload, WholeNumber
@@ -92,7 +92,10 @@ def question(field: Any) -> forms.Field:
         case "yes":
             return YesNo(**common)
         case "file":
-            return Upload(**{**common, "initial": None})
+            hint = f"{field.hint} {file_kinds.said(field.kinds)}".strip()
+            upload = Upload(**{**common, "initial": None, "help_text": hint})
+            upload.widget.attrs["accept"] = file_kinds.accept(field.kinds)
+            return upload
         case _:
             return TextField(max_length=field.most or 200, **common)
 

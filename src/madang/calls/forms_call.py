@@ -11,7 +11,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from madang.calls import measure
+from madang.calls import file_kinds, measure
 from madang.calls.forms import AmountField
 from madang.calls.models import Call, DiscountRule, OverrunPolicy, RuleKind
 from madang.identity.models import OrganizationKind, Region
@@ -229,6 +229,12 @@ class QuestionRow(RowForm):
         required=False,
         max_length=400,
     )
+    kinds = forms.MultipleChoiceField(
+        label=gettext_lazy("Kinds of file"),
+        choices=[(kind, kind.upper()) for kind in file_kinds.KINDS],
+        initial=list(file_kinds.KINDS),
+        widget=forms.CheckboxSelectMultiple,
+    )
     required = forms.BooleanField(label=gettext_lazy("Must be answered"), required=False)
     identity = forms.BooleanField(
         label=gettext_lazy("Hide from reviewers: the answer says who applies"), required=False
@@ -252,6 +258,8 @@ class QuestionRow(RowForm):
             del self.fields["choices"]
         if self.about == "file":
             self.fields["identity"].initial = True
+        else:
+            del self.fields["kinds"]
         if self.about == "yes":
             self.fields["required"].label = _("Must be agreed to")
         if self.known:
@@ -261,7 +269,7 @@ class QuestionRow(RowForm):
 
     def row(self) -> dict[str, Any]:
         data = super().row()
-        names = ("code", "label_ko", "label_en", "hint_ko", "hint_en", "required", "identity", "least", "most")
+        names = ["code", "label_ko", "label_en", "hint_ko", "hint_en", "required", "identity", "least", "most", "kinds"]
         spec = {name: data[name] for name in names if data.get(name) not in (None, "")}
         spec["type"] = self.about
         if self.about == "choice":
@@ -290,6 +298,8 @@ class QuestionRow(RowForm):
     def of(spec: Mapping[str, Any]) -> dict[str, Any]:
         """A spec as `initial` of its row."""
         row = {**spec, "kind": spec["type"], "identity": spec.get("identity", spec["type"] == "file")}
+        if spec["type"] == "file":
+            row["kinds"] = list(file_kinds.of(spec))
         if "choices" in spec:
             parts = [(c["value"], c["label_ko"], c.get("label_en", "")) for c in spec["choices"]]
             row["choices"] = "\n".join(" | ".join(part for part in three if part) for three in parts)
@@ -421,6 +431,7 @@ class Rows:
             found = re.fullmatch(r"r(\d{1,3})-(\w+)", name)
             if found and int(found[1]) < count:
                 several = data.getlist(name)
-                rows[int(found[1])][found[2]] = several if found[2] == "value" and len(several) > 1 else several[-1]
-        unticked = {"required": False, "identity": False} if self.row is QuestionRow else {}
+                listed = found[2] == "kinds" or (found[2] == "value" and len(several) > 1)
+                rows[int(found[1])][found[2]] = several if listed else several[-1]
+        unticked = {"required": False, "identity": False, "kinds": []} if self.row is QuestionRow else {}
         return [{"kind": "", **unticked, **row} for row in rows]

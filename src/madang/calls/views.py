@@ -76,18 +76,31 @@ def call_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, code: str) -> HttpResponse:
     view = queries.public_call(request.user, code)
-    mine = [{"application": row, "by": view.extensions.get(row.organization_id)} for row in view.applications]
     context = {
         "view": view,
         "call": view.call,
         "offers": priced(view.call, view.lines),
         "points": sum(criterion.points for criterion in view.criteria),
         "days": measure.days_of_use(view.call),
-        "mine": mine,
+        "mine": mine(view),
         "can_start": can_start(view),
         "is_officer": access_of(request.user).holds(Role.OFFICER, program=view.call.program_id),
     }
     return render(request, "calls/detail.html", context)
+
+
+def mine(view: Any) -> list[dict[str, Any]]:
+    """The applications of the person's organizations, each with the state that it is shown in."""
+    return [
+        {"application": row, "shown": queries.shown_as(row, view.stage, open=has_time(view, row.organization_id))}
+        for row in view.applications
+    ]
+
+
+def has_time(view: Any, organization: int) -> bool:
+    """Whether the call takes applications of this organization now."""
+    extended = view.stage == Stage.CLOSED and (view.extensions.get(organization) or view.now) > view.now
+    return view.stage == Stage.OPEN or extended
 
 
 def can_start(view: Any) -> list[Any]:
@@ -96,11 +109,7 @@ def can_start(view: Any) -> list[Any]:
     return [
         organization
         for organization in view.may_apply
-        if organization.pk not in begun
-        and (
-            view.stage == Stage.OPEN
-            or (view.stage == Stage.CLOSED and (view.extensions.get(organization.pk) or view.now) > view.now)
-        )
+        if organization.pk not in begun and has_time(view, organization.pk)
     ]
 
 
@@ -116,8 +125,8 @@ def apply(request: Asked, code: str) -> HttpResponse:
             raise Missing(_("There is no such organization, or you don't belong to it."))
         application = actions.start_application(request.user, call=view.call, organization=organization)
         return redirect("calls:application-edit", id=application.pk)
-    mine = {application.organization_id: application for application in view.applications}
-    choices = [(organization, mine.get(organization.pk)) for organization in view.may_apply]
+    begun = {row["application"].organization_id: row for row in mine(view)}
+    choices = [(organization, begun.get(organization.pk)) for organization in view.may_apply]
     startable = {organization.pk for organization in can_start(view)}
     context = {"view": view, "call": view.call, "choices": choices, "startable": startable}
     return render(request, "calls/apply.html", context)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.calls import actions, queries
 from madang.calls.forms import ApplicationForm, ConfirmForm, ReasonForm
-from madang.calls.models import ApplicationState, Stage
+from madang.calls.models import ApplicationState
 from madang.calls.views import Asked, known_id
 from madang.workflow.errors import Refused, Stale
 
@@ -182,12 +182,9 @@ def laid_out(form: ApplicationForm) -> dict[str, Any]:
 
 def said(view: Any) -> dict[str, Any]:
     """What the pages of one application share."""
-    canceled = view.stage == Stage.CANCELED
     return {
         "view": view,
         "application": view.application,
-        "shown_state": view.stage if canceled else view.application.state,
-        "shown_label": view.stage.label if canceled else view.application.get_state_display(),
         "call": view.call,
         "todo": listed(view, view.missing),
         "steps": [{"label": label, "state": state} for _key, label, state in view.steps],

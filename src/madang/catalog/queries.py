@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from django.db.models import Count, Q
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Place, Rate, Resource, ResourceState
@@ -97,3 +98,8 @@ def resource_names() -> dict[int, str]:
 
 def _living() -> Any:
     return Resource.objects.exclude(state=ResourceState.RETIRED).only("id", "kind", "name_ko", "name_en")
+
+
+def resource_places(_person: Any, ids: Collection[int]) -> dict[int, str]:
+    codes = Resource.objects.filter(pk__in=ids).values_list("pk", "code")
+    return {id: reverse("catalog:detail", args=[code]) for id, code in codes}

@@ -35,8 +35,10 @@ def demo(
         os.environ.update(env)
         told = _play(address.url, say, site.watch_once)
         pause()
-        code = tell(told, Console(highlight=False), where, summary)
+        console = Console(highlight=False)
+        code = tell(told, console, where, summary)
         if code == 0 and not headless:
+            show_people(told, console)
             sys.stdout.write(f"\nMadang serves at {address.url}  (Ctrl-C stops it; its logs are in {where.log})\n")
             sys.stdout.flush()
             serve(site)
@@ -82,9 +84,9 @@ def tell(told: dict[str, Any], console: Console, home: Home, summary: Path | Non
 
 
 def show(told: dict[str, Any], console: Console) -> None:
-    """The story and its people, for a terminal of any width."""
+    """The story, for a terminal of any width."""
     wide = console.width >= WIDE
-    table = Table(title=f"One company's story at {told['url']}", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="One company's story", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("step" if wide else "step, what happened, link", overflow="fold")
     if wide:
@@ -99,6 +101,10 @@ def show(told: dict[str, Any], console: Console) -> None:
         table.add_row(mark, *cells, f"{step['seconds']:.1f}")
     console.print()
     console.print(table)
+
+
+def show_people(told: dict[str, Any], console: Console) -> None:
+    """Who can be logged in as, and where."""
     console.print()
     people = Table(title="Log in as one of them, with one click", title_justify="left", box=None, pad_edge=False)
     for column in ("role", "name", "e-mail"):

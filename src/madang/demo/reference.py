@@ -81,7 +81,7 @@ def _people(say: Say, known: dict[str, Any]) -> dict[str, Person]:
         person = found.get(email)
         if person is None:
             person = identity.add_person(operator, email=email, name=name)
-            identity.give_role(operator, person=person, role=role, reason="demonstration")
+            identity.give_role(operator, person=person, role=role, reason="시연")
         people[key] = person
     if not Organization.objects.filter(kind=OrganizationKind.AGENCY).exists():
         agency = known["agency"]

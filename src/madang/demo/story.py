@@ -57,7 +57,10 @@ CRITERIA = [
     {"code": "excellence", "name_ko": "기술 우수성", "name_en": "Technical merit", "points": 40, "least": 20},
     {"code": "feasibility", "name_ko": "실현 가능성", "name_en": "Feasibility", "points": 30},
 ]
-PLAN = "무등산 산불을 초기에 발견하는 영상 인식 모델\n\n1. 목표 2. 방법 3. 일정\n"
+PLAN = (  # an empty page
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
 
 
 class WentWrong(Exception):
@@ -274,7 +277,7 @@ class Story:
     def as_(self, key: str) -> Client:
         """The API as this person sees it."""
         if key not in self.clients:
-            _row, self.tokens[key] = identity.make_token(self.people[key], name="demonstration", days=1)
+            _row, self.tokens[key] = identity.make_token(self.people[key], name="시연", days=1)
             self.clients[key] = Client(self.url, self.tokens[key]).__enter__()
         return self.clients[key]
 
@@ -351,7 +354,7 @@ class Story:
         )
         self._check(stale.status == 409, "a page that was out of date overwrote the draft")
         client.post(
-            f"/calls/applications/{id}/documents/plan", files={"file": ("사업계획서.txt", PLAN.encode(), "text/plain")}
+            f"/calls/applications/{id}/documents/plan", files={"file": ("사업계획서.pdf", PLAN, "application/pdf")}
         )
         return id
 

@@ -202,7 +202,8 @@ class Receipt:
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit or BudgetClosed."""
+    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed
+    or DiskFull."""
 
     key: RunKey
     state: State

@@ -8,5 +8,8 @@ class GrantsConfig(AppConfig):
     def ready(self) -> None:
         from madang.calls import eligibility
         from madang.grants import queries
+        from madang.identity import places
 
         eligibility.ask_about_grants(queries.others_running)
+        places.tell("grants.grant", queries.grant_places)
+        places.tell("grants.allocation", queries.allocation_places)

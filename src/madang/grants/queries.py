@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch, Q, QuerySet, Sum
 from django.db.models.functions import Now, TruncDay
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.calls.models import Application, ApplicationLine, ApplicationState, Call, CallLine
@@ -392,3 +393,13 @@ def others_running(application: Application) -> list[str]:
         .order_by("id")
         .values_list("number", flat=True)
     )
+
+
+def grant_places(person: Any, ids: Collection[int]) -> dict[int, str]:
+    numbers = visible(person).filter(pk__in=ids).values_list("pk", "number")
+    return {id: reverse("grants:grant", args=[number]) for id, number in numbers}
+
+
+def allocation_places(person: Any, ids: Collection[int]) -> dict[int, str]:
+    numbers = Allocation.objects.filter(pk__in=ids, grant__in=visible(person)).values_list("pk", "grant__number")
+    return {id: reverse("grants:statement", args=[number, id]) for id, number in numbers}

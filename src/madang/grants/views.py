@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -21,8 +23,11 @@ from madang.grants.words import ENTRY, done, use
 from madang.identity.access import access_of, require_member
 from madang.identity.models import Role
 from madang.ledger import queries as ledger
+from madang.ledger.models import Entry
 from madang.web.bilingual import said
 from madang.workflow.errors import Refused
+
+JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # in the key of what was booked for a job
 
 
 def _after(request: HttpRequest) -> int | None:
@@ -91,6 +96,7 @@ def detail(request: HttpRequest, number: str) -> HttpResponse:
             "total": previews.total_of(allocations),
             "panels": panels(grant, request.user),
             "lead": access.is_lead(grant.organization_id),
+            "member": access.is_member(grant.organization_id),
             "close_form": ReasonForm(auto_id="%s-close")
             if live and access.holds(Role.OFFICER, program=grant.program_id)
             else None,
@@ -219,16 +225,33 @@ def _with_reason(request: HttpRequest, grant: Grant, title: str, verb: Any) -> H
 def statement(request: HttpRequest, number: str, allocation: int) -> HttpResponse:
     row = queries.allocation_for(request.user, allocation, number)
     page = queries.statement(row, before=_after(request))
+    member = access_of(request.user).is_member(row.grant.organization_id)
     return render(
         request,
         "grants/statement.html",
         {
             "grant": row.grant,
             "allocation": row,
-            "postings": [(posting, ENTRY[posting.entry.kind], use(posting.entry.reason)) for posting in page.rows],
+            "postings": [
+                (
+                    posting,
+                    ENTRY[posting.entry.kind],
+                    use(posting.entry.reason),
+                    _about(posting.entry, row.grant, member),
+                )
+                for posting in page.rows
+            ],
             "next": _next(request, page.after),
         },
     )
+
+
+def _about(entry: Entry, grant: Grant, member: bool) -> str:
+    """The address of what an entry was for, where the reader may open it: a job is for its organization alone."""
+    if entry.reason == grant.number:
+        return reverse("grants:grant", args=[grant.number])
+    job = JOB.search(entry.ext_key) if member and entry.source == "jobs" else None
+    return reverse("compute:job", args=[job[0]]) if job else ""
 
 
 @login_required

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from madang.identity import business_number as numbers
+from madang.identity import letters
 from madang.identity.access import access_of, forget, require, require_member
 from madang.identity.models import Invitation, Membership, Organization, OrganizationKind, Person, Role, TenantRole
 from madang.identity.rows import lock, write
@@ -263,14 +264,7 @@ def _another_lead_stays(membership: Membership) -> None:
 
 
 def _send_the_letter(actor: Person, invitation: Invitation, secret: str) -> None:
-    organization = invitation.organization.name
-    link = f"{settings.PUBLIC_URL}/invitations/{secret}/"
-    subject = _("Invitation to %(organization)s") % {"organization": organization}
-    body = _(
-        "%(name)s invites you to join %(organization)s.\n\n"
-        "Open this link within 14 days and log in, or sign up, with this e-mail address:\n%(link)s\n\n"
-        "If you don't know why you were invited, ignore this letter."
-    ) % {"name": actor.name, "organization": organization, "link": link}
+    subject, text = letters.invitation(actor, invitation.organization, secret)
     transaction.on_commit(
-        lambda: send_mail(settings.ACCOUNT_EMAIL_SUBJECT_PREFIX + subject, body, None, [invitation.email])
+        lambda: send_mail(settings.ACCOUNT_EMAIL_SUBJECT_PREFIX + subject, text, None, [invitation.email])
     )

@@ -125,7 +125,7 @@ class TokenForm(Form):
 
 class PersonForm(Form):
     name = TextField(label=_("Name"), max_length=80)
-    email = Email(help_text=_("They choose a password through “forgot password” on the login page."))
+    email = Email(help_text=_("A letter to it says where to choose a password and log in."))
 
 
 class RoleForm(Form):

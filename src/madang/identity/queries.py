@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Count, Exists, Prefetch, Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.identity.access import access_of, require, require_member
@@ -193,6 +194,17 @@ def names_of(ids: Iterable[int]) -> dict[int | None, str]:
     """person id → name, in one SQL statement."""
     wanted = set(ids)
     return {p.pk: str(p) for p in Person.objects.filter(pk__in=wanted).only("id", "name", "email")} if wanted else {}
+
+
+def people_places(person: Any, ids: Collection[int]) -> dict[int, str]:
+    access = access_of(person)
+    may = access.holds(Role.OPERATOR) or access.holds(Role.AUDITOR)
+    return {id: reverse("identity:person", args=[id]) for id in ids} if may else {}
+
+
+def organization_places(person: Any, ids: Collection[int]) -> dict[int, str]:
+    access, staff = access_of(person), sees_organizations(person)
+    return {id: reverse("identity:organization", args=[id]) for id in ids if staff or access.is_member(id)}
 
 
 def people(

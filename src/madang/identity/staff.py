@@ -9,7 +9,7 @@ from django.core.validators import validate_email
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from madang.identity import scopes
+from madang.identity import letters, scopes
 from madang.identity.access import forget, require
 from madang.identity.models import Person, Role, RoleGrant, Scope
 from madang.identity.rows import lock, write
@@ -64,10 +64,11 @@ def first_operator(*, email: str, name: str, password: str | None) -> Person:
 
 
 def add_person(actor: Person, *, email: str, name: str, password: str | None = None) -> Person:
-    """The operator adds somebody who works here. Without a password they choose one through “forgot password”."""
+    """The operator adds somebody who works here, who is told by e-mail, and how to choose a password."""
     require(actor, Role.OPERATOR)
     with act(actor, "add") as said:
         person = said["on"] = joined(email=email, name=name, password=password)
+        letters.added(actor, person)
     return person
 
 

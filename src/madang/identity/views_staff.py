@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from madang.identity import actions, queries, scopes, words
+from madang.identity import actions, places, queries, scopes, words
 from madang.identity.access import access_of, me, require
 from madang.identity.address import after_of, asked
 from madang.identity.forms import EndRoleForm, PersonForm, RoleForm
@@ -112,8 +112,9 @@ def log(request: HttpRequest) -> HttpResponse:
     kind, who = request.GET.get("kind", ""), asked(request, "who")
     kind = kind if kind in words.KINDS else ""
     lines, before = queries.log(me(request), kind=kind, who=who, before=after_of(request, "before"))
+    there = places.of(request.user, ((line.kind, line.ref) for line in lines))
     context = {
-        "lines": [(line, words.sentence_of(line)) for line in lines],
+        "lines": [(line, words.sentence_of(line), there.get((line.kind, line.ref))) for line in lines],
         "before": before,
         "kind": kind,
         "who": who,

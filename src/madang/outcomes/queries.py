@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.grants.queries import visible
@@ -105,3 +107,8 @@ def evidence_for(person: Any, outcome: int, evidence: int) -> Evidence:
     if not access_of(person).is_member(row.outcome.organization_id):
         read_of(person, row.outcome, f"evidence {row.pk}")
     return row
+
+
+def outcome_places(person: Any, ids: Collection[int]) -> dict[int, str]:
+    readable = Outcome.objects.filter(pk__in=ids, grant__in=visible(person)).values_list("pk", flat=True)
+    return {id: reverse("outcomes:outcome", args=[id]) for id in readable}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,6 +16,18 @@ from madang.identity.access import Access, access_of
 from madang.identity.models import Person, Role
 
 CONTRAST_COOKIE = "contrast"
+# Menu entries, and the pages below them whose address doesn't begin with theirs: how the names of those pages begin.
+BELOW = (
+    ("calls:managed", ("calls:new", "calls:manage", "calls:edit", "calls:preview", "calls:applications", "calls:assign",
+                       "calls:decide", "calls:application-officer", "grants:announce", "grants:reserve",
+                       "grants:promote")),
+    ("grants:list", ("outcomes:", "grants:")),
+    ("grants:ledger", ("grants:",)),
+    ("compute:jobs", ("compute:",)),
+    ("compute:health", ("compute:",)),
+    ("portal:my", ("calls:my-applications", "calls:application", "calls:withdraw", "calls:receipt", "identity:account",
+                   "identity:organization", "identity:token", "account_", "mfa_")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,31 +54,53 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     known = bool(user and user.is_authenticated)
     made = Shell(
-        here=request.get_full_path() if request.method == "GET" else request.path,
+        here=_here(request),
         other_language="en" if (get_language() or "ko").startswith("ko") else "ko",
         high_contrast=request.COOKIES.get(CONTRAST_COOKIE) == "high",
         demo=settings.DEMO,
     )
     access = access_of(user)
-    menu = [(label, reverse(page)) for label, page in _menu(known, access)]
-    # One page may lie below another: the nearest of those that lead here is the current one.
-    nearest = max((href for _label, href in menu if request.path.startswith(href)), key=len, default="")
-    made.menu = [Entry(label, href, current=href == nearest) for label, href in menu]
+    menu = _menu(known, access)
+    belongs = _belongs(request, [page for _label, page in menu])
+    made.menu = _entries(belongs or request.path, [(label, reverse(page)) for label, page in menu])
     made.foot = [
         Entry(_("Board"), reverse("insight:board")),
         Entry(_("API"), reverse("api:openapi-view")),
     ]
     if known:
-        made.account = [
-            Entry(_("My account"), reverse("identity:account")),
-            Entry(_("API tokens"), reverse("identity:tokens")),
-            Entry(_("E-mail addresses"), reverse("account_email")),
-            Entry(_("Password"), reverse("account_change_password")),
-            Entry(_("Two-step verification"), reverse("mfa_index")),
+        account = [
+            (_("My account"), reverse("identity:account")),
+            (_("E-mail addresses"), reverse("account_email")),
+            (_("Password"), reverse("account_change_password")),
+            (_("Two-step verification"), reverse("mfa_index")),
+            (_("API tokens"), reverse("identity:tokens")),
         ]
+        made.account = _entries(request.path, account)
     if settings.DEMO:
         made.foot.append(Entry(_("Letters"), reverse("portal:mail")))
     return {"shell": made, **_demo_people(request)}
+
+
+def _here(request: HttpRequest) -> str:
+    """Where a button in the header comes back to. What answers a form may have no page: then the page of the form."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    form = urlsplit(request.headers.get("referer", ""))
+    return form._replace(scheme="", netloc="").geturl() if form.netloc == request.get_host() else request.path
+
+
+def _entries(path: str, links: list[tuple[str, str]]) -> list[Entry]:
+    """One page may lie below another: the nearest of those that lead to `path` is the current one."""
+    nearest = max((href for _label, href in links if path.startswith(href)), key=len, default="")
+    return [Entry(label, href, current=href == nearest) for label, href in links]
+
+
+def _belongs(request: HttpRequest, pages: list[str]) -> str:
+    """The address of the menu entry that this page belongs to by its name; empty where its address says it."""
+    name = request.resolver_match.view_name if request.resolver_match else ""
+    if name in pages:
+        return ""
+    return next((reverse(page) for page, names in BELOW if page in pages and name.startswith(names)), "")
 
 
 def _menu(known: bool, access: Access) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
@@ -75,6 +76,7 @@ def mail(request: HttpRequest) -> HttpResponse:
             if part.strip():
                 letter = BytesParser(policy=policy.default).parsebytes(part.lstrip())
                 body = letter.get_body(("plain",))
-                letters.append({"to": letter["to"], "subject": letter["subject"], "at": letter["date"],
+                at = letter["date"].datetime.replace(tzinfo=UTC)
+                letters.append({"to": letter["to"], "subject": letter["subject"], "at": at,
                                 "text": body.get_content() if body else ""})  # fmt: skip
     return render(request, "portal/mail.html", {"letters": letters[:50]})

@@ -2,10 +2,9 @@
 it stands here so that the catalog of this room holds them. This room comes first, so its Korean is the one shown."""
 
 from django.utils.translation import gettext_noop as _
+from django.utils.translation import ngettext_lazy
 
 MESSAGES = [
-    _("Email Addresses"),
-    _("The following email addresses are associated with your account:"),
     _("An authenticator app is not active."),
     _("Authentication using an authenticator app is active."),
     _("Authenticator secret"),
@@ -25,9 +24,84 @@ MESSAGES = [
         "Enabling passwordless operation allows you to sign in using just this key, but imposes additional "
         "requirements such as biometrics or PIN protection."
     ),
-    _("Make Primary"),
-    _("Re-send Verification"),
     _("Master key"),
     _("Backup key"),
     _("Security Keys"),
+    _("This account is currently inactive."),
+    _("Account Inactive"),
+    _("This account is inactive."),
+    _("You cannot remove your primary email address."),
+    _("You cannot remove your primary email address (%(email)s)."),
+    _("This email address is already associated with this account."),
+    _("A user is already registered with this email address."),
+    _("Please type your current password."),
+    _("Incorrect password."),
+    _("Invalid or expired key."),
+    _("The password reset token was invalid."),
+    _("Too many failed login attempts. Try again later."),
+    _("Your primary email address must be verified."),
+    _("Use your password"),
+    _("Use authenticator app or code"),
+    _("Use a security key"),
+    _("You must type the same password each time."),
+    _("Request new code"),
+    _("Alternative options"),
+    _("Password Reset"),
+    _("Forgotten your password? Enter your email address below, and we'll send you an email allowing you to reset it."),
+    _("Reset My Password"),
+    _("Please contact us if you have any trouble resetting your password."),
+    _(
+        "We have sent you an email. If you have not received it please check your spam folder. Otherwise "
+        "contact us if you do not receive it in a few minutes."
+    ),
+    _("Bad Token"),
+    _(
+        "The password reset link was invalid, possibly because it has already been used.  Please request a <a"
+        ' href="%(passwd_reset_url)s">new password reset</a>.'
+    ),
+    _("Forgot Password?"),
+    _("Password successfully changed."),
+    _("Password successfully set."),
+    _("You have confirmed %(email)s."),
+    _("Removed email address %(email)s."),
+    _("Primary email address set."),
+    _("Successfully signed in as %(name)s."),
+    _("You have signed out."),
+    _("Your account is protected by two-factor authentication. Please enter an authenticator code:"),
+    _("Enter an authenticator code:"),
+    _("Authenticator app activated."),
+    _("Authenticator app deactivated."),
+    _("You are about to deactivate authenticator app based authentication. Are you sure?"),
+    _("No security keys have been added."),
+    _("Add Security Key"),
+    _("Edit Security Key"),
+    _("Remove Security Key"),
+    _("Are you sure you want to remove this security key?"),
+    _("Security key added."),
+    _("Security key removed."),
+    _("This key does not indicate whether it is a passkey."),
+    _("Unspecified"),
+    _("Added on %(created_at)s"),
+    _("Last used %(last_used)s"),
+    _("No recovery codes set up."),
+    _("A new set of recovery codes has been generated."),
+    _("Save them  in a secure location now — they won't be shown again."),
+    _("You are about to generate a new set of recovery codes for your account."),
+    _("This action will invalidate your existing codes."),
+    _("Are you sure?"),
+    _("Unused codes"),
+    _("Download codes"),
+    _("Generate"),
+    _("Generate new codes"),
+    _("This functionality requires JavaScript."),
+    ngettext_lazy(
+        "You have added %(count)s security key.",
+        "You have added %(count)s security keys.",
+        1,
+    ),
+    ngettext_lazy(
+        "There is %(unused_count)s out of %(total_count)s recovery codes available.",
+        "There are %(unused_count)s out of %(total_count)s recovery codes available.",
+        1,
+    ),
 ]

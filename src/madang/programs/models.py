@@ -97,6 +97,12 @@ class ReferenceFigure(models.Model):
         return said(self, "unit")
 
     @property
+    def written(self) -> str:
+        """The value with its unit: Korean counts without a blank, and nobody writes one before a percent sign."""
+        close = self.unit.startswith("%") or "가" <= self.unit[:1] <= "힣"
+        return f"{self.value}{self.unit}" if close else f"{self.value} {self.unit}".strip()
+
+    @property
     def note(self) -> str:
         return said(self, "note")
 

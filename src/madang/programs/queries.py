@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Count, Prefetch
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.programs.models import Indicator, Program, Purse, ReferenceFigure, Source, Target
@@ -117,3 +119,8 @@ def source(code: str) -> Source:
 def program_names() -> dict[int, str]:
     """id → name of everything an officer can be given: the scopes of identity ask for it."""
     return {row.pk: row.name for row in Program.objects.only("id", "name_ko", "name_en").order_by("id")}
+
+
+def program_places(_person: Any, ids: Collection[int]) -> dict[int, str]:
+    codes = Program.objects.filter(pk__in=ids).values_list("pk", "code")
+    return {id: reverse("programs:detail", args=[code]) for id, code in codes}

@@ -164,6 +164,12 @@ class Form(forms.Form):
     required_css_class = "required"
     default_renderer = Renderer
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, forms.ModelChoiceField) and field.empty_label == "---------":
+                field.empty_label = "–"
+
     @contextmanager
     def refusals(self) -> Iterator[None]:
         try:

@@ -40,8 +40,9 @@ class PlainAnswers:
             return self.page(request, Refused(too_large), status=413)
         response = self.get_response(request)
         page = response.headers.get("Content-Type", "").startswith("text/html")
-        if response.status_code >= 400 and page and request.path.startswith("/api/"):
+        if response.status_code >= 400 and page and (request.path.startswith("/api/") or response.status_code == 405):
             # An address that the API doesn't have, or what failed before it was reached: whoever asked is a program.
+            # And Django says nothing to whoever opens the address of a button.
             answer = self.page(request, Refused(plainly(response.status_code)), status=response.status_code)
             if allowed := response.headers.get("Allow"):
                 answer.headers["Allow"] = allowed

@@ -93,10 +93,10 @@ def save_draft(
 def add_document(actor: Person, *, application: Application, code: str, file: File) -> Document:
     """Hand in the file for one question. A newer file takes the place of an older one."""
     require_member(actor, application.organization_id)
-    _require_file_field(application, code)
+    spec = _file_field(application, code)
     require_writable(application, application.call, now())
     documents.require_size(file.size or 0)
-    with documents.stored(application, code, file, actor) as document, act(actor, "add_document") as said:
+    with documents.stored(application, spec, file, actor) as document, act(actor, "add_document") as said:
         _lock_writable(application, None)
         _require_reopened(application, code)
         _take_away(application, code)
@@ -109,7 +109,7 @@ def add_document(actor: Person, *, application: Application, code: str, file: Fi
 def remove_document(actor: Person, *, application: Application, code: str) -> None:
     """Take a file out of the draft. What was submitted keeps it."""
     require_member(actor, application.organization_id)
-    _require_file_field(application, code)
+    _file_field(application, code)
     with act(actor, "remove_document", on=application, code=code):
         _lock_writable(application, None)
         _require_reopened(application, code)
@@ -248,9 +248,11 @@ def _require_reopened(application: Application, code: str) -> None:
         raise Refused(_("Only the questions that the officer asked about can be changed now."), field="file")
 
 
-def _require_file_field(application: Application, code: str) -> None:
-    if not any(spec["code"] == code and spec["type"] == "file" for spec in application.form.fields):
-        raise Refused(_("The form asks for no such file."), field="file")
+def _file_field(application: Application, code: str) -> dict[str, Any]:
+    for spec in application.form.fields:
+        if spec["code"] == code and spec["type"] == "file":
+            return dict(spec)
+    raise Refused(_("The form asks for no such file."), field="file")
 
 
 def _take_away(application: Application, code: str) -> None:

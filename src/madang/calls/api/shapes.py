@@ -134,6 +134,7 @@ class FieldIn(In):
     choices: Annotated[list[ChoiceIn], Field(max_length=100)] | None = None
     shown_if: ConditionIn | None = None
     identity: bool | None = None
+    kinds: Annotated[list[Annotated[str, Field(max_length=10)]], Field(max_length=20)] | None = None
 
 
 class ExtensionIn(In):

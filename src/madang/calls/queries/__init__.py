@@ -30,6 +30,7 @@ from madang.calls.queries.shapes import (
     SheetRowLine,
     TenantApplication,
     TenantRow,
+    shown_as,
 )
 from madang.calls.queries.tenants import application_for_tenant, applications_of, closed_because, receipt
 from madang.calls.ranking import Standing
@@ -78,4 +79,5 @@ __all__ = [
     "review",
     "review_queue",
     "reviewers_for",
+    "shown_as",
 ]

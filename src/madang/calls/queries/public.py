@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -126,3 +127,8 @@ def page_of(found: QuerySet[Call], after: str | None, limit: int) -> Rows[Call]:
         return Rows(rows)
     last_row = rows[limit - 1]
     return Rows(rows[:limit], f"{last_row.closes_at.isoformat()}~{last_row.pk}")
+
+
+def call_places(_person: Any, ids: Collection[int]) -> dict[int, str]:
+    codes = Call.objects.filter(pk__in=ids, published_at__isnull=False).values_list("pk", "code")
+    return {id: reverse("calls:detail", args=[code]) for id, code in codes}

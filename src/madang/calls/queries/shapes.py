@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.utils.translation import gettext as _
 
-from madang.calls import answers, eligibility
+from madang.calls import answers, eligibility, file_kinds
 from madang.calls.models import (
     Answer,
     Application,
     ApplicationLine,
+    ApplicationState,
     Assignment,
     Call,
     CallLine,
@@ -49,6 +50,20 @@ class Rows(Generic[T]):
     next: str | None = None
 
 
+class Shown(NamedTuple):
+    state: str
+    label: str
+
+
+def shown_as(application: Application, stage: Stage, *, open: bool) -> Shown:
+    """The state as its applicants read it: a canceled call ends all, and a draft that came too late is no draft."""
+    if stage == Stage.CANCELED:
+        return Shown(stage, str(stage.label))
+    if application.state == ApplicationState.DRAFT and not open:
+        return Shown("not_submitted", _("not submitted"))
+    return Shown(application.state, application.get_state_display())
+
+
 @dataclass(frozen=True)
 class DocumentView:
     id: int
@@ -77,6 +92,7 @@ class FieldView:
     text: str
     document: DocumentView | None
     identity: bool
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,10 @@ class TenantRow:
     decision: Decision | None
     canceled_because: str
 
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.application, self.stage, open=self.open)
+
 
 @dataclass(frozen=True)
 class TenantApplication:
@@ -196,6 +216,10 @@ class TenantApplication:
     criteria: list[Criterion]
     documents: list[DocumentView]
     canceled_because: str
+
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.application, self.stage, open=self.can_edit)
 
 
 @dataclass(frozen=True)
@@ -489,6 +513,7 @@ def field_views(
             text=answers.written(spec, given.get(spec["code"])),
             document=documents.get(spec["code"]),
             identity=answers.hidden_from_reviewers(spec),
+            kinds=file_kinds.of(spec) if spec["type"] == "file" else (),
         )
         for spec in specs
     ]

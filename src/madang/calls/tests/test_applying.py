@@ -321,13 +321,14 @@ def test_withdrawn_and_submitted_again_leaves_both_receipts(made):
 def test_a_file_is_kept_with_its_digest_under_a_clean_name(made):
     import hashlib
 
+    pdf = b"%PDF-1.7 abc"
     application = make.drafted(made.call)
     document = actions.add_document(
-        make.lead(application), application=application, code="plan", file=make.file("../..\\계획\u202efdp.pdf", b"abc")
+        make.lead(application), application=application, code="plan", file=make.file("../..\\계획\u202efdp.pdf", pdf)
     )
-    assert (document.name, document.size) == ("계획fdp.pdf", 3)
-    assert document.digest == hashlib.sha256(b"abc").hexdigest()
-    assert document.file.read() == b"abc"
+    assert (document.name, document.size) == ("계획fdp.pdf", len(pdf))
+    assert document.digest == hashlib.sha256(pdf).hexdigest()
+    assert document.file.read() == pdf
     assert re.fullmatch(rf"documents/{application.pk}/[0-9a-f]{{24}}.*", str(document.file.name))
 
 
@@ -335,12 +336,12 @@ def test_a_newer_file_replaces_the_older_one_unless_that_was_submitted(made, dja
     application = make.drafted(made.call)
     lead = make.lead(application)
     with django_capture_on_commit_callbacks(execute=True):
-        one = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"1"))
-        two = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"2"))
+        one = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-1"))
+        two = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-2"))
     assert list(application.documents.all()) == [two]
     assert not default_storage.exists(str(one.file.name))
     actions.submit(lead, application=application)
-    three = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"3"))
+    three = actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-3"))
     assert list(application.documents.order_by("id")) == [two, three]
     actions.remove_document(lead, application=application, code="plan")
     assert content.current(application.documents.order_by("id")) == {}
@@ -352,18 +353,46 @@ def test_what_is_too_large_leaves_nothing_behind(made, monkeypatch):
     lead = make.lead(application)
     monkeypatch.setattr(settings, "UPLOAD_LIMIT_BYTES", 10)
     with pytest.raises(Refused) as refused:
-        actions.add_document(lead, application=application, code="plan", file=make.file(content=b"x" * 11))
+        actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-" + b"x" * 6))
     assert list(refused.value.errors) == ["file"]
     monkeypatch.setattr(documents, "MOST_TOGETHER", 15)
-    actions.add_document(lead, application=application, code="plan", file=make.file(content=b"x" * 10))
+    actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-" + b"x" * 5))
     actions.submit(lead, application=application)
     folder = f"documents/{application.pk}"
     before = default_storage.listdir(folder)
     with pytest.raises(Refused) as refused:
-        actions.add_document(lead, application=application, code="plan", file=make.file(content=b"y" * 10))
+        actions.add_document(lead, application=application, code="plan", file=make.file(content=b"%PDF-" + b"y" * 5))
     assert list(refused.value.errors) == ["file"]
     assert default_storage.listdir(folder) == before
     assert content.current(application.documents.order_by("id"))["plan"].size == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kinds", "said"),
+    [
+        ("plan.exe", b"MZ", None, "PDF, HWP, HWPX, DOCX, XLSX, PPTX, JPG, PNG, ZIP"),
+        ("plan", b"%PDF-1.7", None, "PDF"),
+        ("plan.pdf", b"MZ", None, "PDF"),
+        ("plan.hwp", b"PK\x03\x04", None, "HWP"),
+        ("plan.zip", b"PK\x03\x04", ["pdf", "hwp"], "PDF, HWP."),
+        ("plan.PDF", b"%PDF-1.7", ["pdf"], ""),
+        ("사진.jpeg", b"\xff\xd8\xff\xe0", None, ""),
+        ("plan.hwpx", b"PK\x03\x04", None, ""),
+    ],
+)
+def test_a_document_is_of_a_kind_that_its_question_takes_by_name_and_content(made, name, content, kinds, said):
+    application = make.drafted(made.call)
+    for spec in application.form.fields:
+        if spec["code"] == "plan" and kinds:
+            spec["kinds"] = kinds
+    given = {"application": application, "code": "plan", "file": make.file(name, content)}
+    if not said:
+        assert actions.add_document(make.lead(application), **given).name == name
+        return
+    with pytest.raises(Refused) as refused:
+        actions.add_document(make.lead(application), **given)
+    assert said in refused.value.errors["file"]
+    assert not application.documents.filter(name=name).exists()
 
 
 def test_a_file_for_no_question_is_refused(made):

@@ -52,7 +52,7 @@ def a_telling_application(made):
     actions.add_document(lead, application=application, code="plan", file=make.file("빛고을 사업계획서.pdf"))
     if any(spec["code"] == "figure" for spec in application.form.fields):
         actions.add_document(
-            lead, application=application, code="figure", file=make.file("서명된 그림.png", b"\x89PNG figure")
+            lead, application=application, code="figure", file=make.file("서명된 그림.png", b"\x89PNG\r\n\x1a\n figure")
         )
     actions.submit(lead, application=application)
     return application

@@ -233,6 +233,19 @@ def test_an_application_is_withdrawn_with_a_reason(client: Client) -> None:
     assert client.post(address, {"reason": "다시"}).status_code in (302, 409, 422)
 
 
+def test_a_draft_that_came_too_late_is_called_not_submitted_and_has_no_receipt(client: Client) -> None:
+    world = worlds.open_world(1, submitted=False)
+    client.force_login(world.lead)
+    address = reverse("calls:application", args=[world.mine.pk])
+    pages = [address, reverse("calls:my-applications"), reverse("portal:my")]
+    assert all("작성 중" in client.get(page).text for page in pages)
+    assert "접수증은 기록에" not in client.get(address).text
+    worlds.shift(world.call, closes_at=timedelta(seconds=-1))
+    for page in [*pages, reverse("calls:detail", args=[world.call.code])]:
+        assert "미제출" in client.get(page).text
+        assert "작성 중" not in client.get(page).text
+
+
 def test_while_a_supplement_is_asked_for_only_what_was_named_can_be_changed(client: Client) -> None:
     world = worlds.closed_world(1)
     actions.request_supplement(

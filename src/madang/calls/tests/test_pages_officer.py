@@ -133,11 +133,14 @@ def test_the_form_is_built_without_javascript(client: Client, drafted: worlds.Wo
         "r1-most": "50",
         "r2-kind": "file",
         "r2-label_ko": "사업계획서",
+        "r2-kinds": ["pdf", "hwp"],
         "do": "save",
     }
+    assert client.post(address, {**data, "r2-kinds": []}).status_code == 422
     assert client.post(address, data).status_code == 302
     fields = drafted.call.forms.latest("number").fields
     assert [(field["code"], field["type"]) for field in fields] == [("field", "choice"), ("q1", "line"), ("q2", "file")]
+    assert fields[2]["kinds"] == ["pdf", "hwp"]
     assert fields[0]["choices"] == [
         {"value": "car", "label_ko": "자동차", "label_en": "Automotive"},
         {"value": "energy", "label_ko": "에너지"},

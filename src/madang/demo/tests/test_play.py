@@ -27,6 +27,7 @@ TOLD = {
 def shown(width: int) -> list[str]:
     console = Console(width=width, file=StringIO(), highlight=False)
     play.show(TOLD, console)
+    play.show_people(TOLD, console)
     return console.file.getvalue().splitlines()
 
 
@@ -39,7 +40,7 @@ def test_the_story_fits_the_terminal_and_its_links_stay_whole(width):
     text = "\n".join(lines)
     for words in ("1 ✓", "2 ✗", "[bold]not markup[/bold]", *(step["link"] for step in TOLD["steps"])):
         assert words in text
-    assert text.count("http://localhost:8000") == 2  # above the table, and where to log in
+    assert text.count("http://localhost:8000") == 1  # where to log in
 
 
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
@@ -48,6 +49,7 @@ def test_the_exit_code_says_whether_every_result_was_checked(tmp_path, ok, code)
     assert play.tell({**TOLD, "ok": ok}, console, Home(tmp_path), summary) == code
     assert json.loads(summary.read_text()) == {**TOLD, "ok": ok}
     assert ("ended early" in console.file.getvalue()) is not ok
+    assert TOLD["url"] not in console.file.getvalue()  # nobody can log in before the site is left to serve
 
 
 def test_a_demonstration_has_a_folder_of_its_own(monkeypatch, tmp_path):

@@ -29,7 +29,7 @@ from psycopg.rows import dict_row
 from madang.engines.base import Outcome, RunKey, Unavailable
 from madang.engines.local import shim
 from madang.engines.local.engine import END, LOCK_ENDS
-from madang.engines.local.folders import place
+from madang.engines.local.folders import has_room, place
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
 from madang.engines.local.slots import Connect
 
@@ -89,6 +89,7 @@ class Caps:
     file_bytes: int = 20 << 30  # one file
     processes: int = 1024
     beat_s: float = 2.0  # how often "still there" is written
+    least_free: int = 0  # bytes that the disk of the runs has to have free for a run to start
     stale_s: float = 10.0  # an empty shim.json this old is a dead start
 
 
@@ -134,7 +135,7 @@ class Dispatcher:
         conn = self._ready()
         changed = self._look(conn)
         for gpu_type in [row[0] for row in conn.execute(WAITING, {"here": self.machine}).fetchall()]:
-            while row := self._claim(conn, gpu_type):
+            while has_room(self.runs, self.caps.least_free) and (row := self._claim(conn, gpu_type)):
                 self._start(conn, row)
                 changed += 1
         return changed

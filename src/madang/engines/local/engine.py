@@ -38,7 +38,7 @@ from madang.engines.base import (
     UsageRow,
     Warn,
 )
-from madang.engines.local.folders import RunFolders
+from madang.engines.local.folders import RunFolders, has_room
 from madang.engines.local.sandbox import Sandbox
 from madang.engines.local.slots import Connect
 
@@ -121,10 +121,14 @@ def described(spec: JobSpec) -> dict[str, Any]:
 
 
 class LocalEngine(RunFolders):
-    """`runs` is the folder that the dispatcher of `machine` keeps the runs in."""
+    """`runs` is the folder that the dispatcher of `machine` keeps the runs in; with fewer than `least_free` bytes free
+    on its disk, nothing starts."""
 
-    def __init__(self, connect: Connect, runs: Path, machine: str, *, sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self, connect: Connect, runs: Path, machine: str, *, sandbox: Sandbox | None = None, least_free: int = 0
+    ) -> None:
         super().__init__(runs)
+        self.least_free = least_free
         self.connect, self.machine = connect, machine
         self.sandbox = sandbox or Sandbox()
 
@@ -190,7 +194,8 @@ class LocalEngine(RunFolders):
         with answering(self.connect) as conn, conn.cursor(row_factory=dict_row) as cur:
             rows = cur.execute(ALIVE, [self.machine]).fetchall()
             lag, now = self._lag(conn)
-        return Snapshot(at=now, complete=True, runs=tuple(_live(row) for row in rows), lag_s=lag)
+        full = not has_room(self.runs, self.least_free)
+        return Snapshot(at=now, complete=True, runs=tuple(_live(row, full) for row in rows), lag_s=lag)
 
     def _lag(self, conn: psycopg.Connection[Any]) -> tuple[float | None, datetime]:
         row = conn.execute(
@@ -261,6 +266,8 @@ class LocalEngine(RunFolders):
             warnings.append(Warn("root", "the dispatcher runs as root: run it as an ordinary user"))
         if machine and machine["memory_limit"] != "systemd":
             warnings.append(Warn("memory_watch", "no cgroup for a job's memory: it is looked at every half second"))
+        if not has_room(self.runs, self.least_free):
+            warnings.append(Warn("disk_full", f"fewer than {self.least_free} bytes are free: nothing starts"))
         if any(slot["declared"] for slot in slots):
             warnings.append(Warn("declared", "some slots are only declared: runs on them see no GPU"))
         if not slots:
@@ -274,10 +281,12 @@ LIVE = (*SHARED, "limit_s")
 ENDED = (*SHARED, "account", "ended_at", "exit_code", "reason", "peak_memory_mb", "log_truncated")
 
 
-def _live(row: dict[str, Any]) -> LiveRun:
+def _live(row: dict[str, Any], full: bool) -> LiveRun:
     reason = ""
     if row["state"] == "queued":
-        reason = "BudgetClosed" if row["closed"] else "ArrayLimit" if row["full"] else "Priority"
+        reason = (
+            "BudgetClosed" if row["closed"] else "DiskFull" if full else "ArrayLimit" if row["full"] else "Priority"
+        )
         reason = "Resources" if row["head"] and reason == "Priority" else reason
     return LiveRun(
         key=RunKey(row["job"], row["task"], row["attempt"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,11 @@ MAX_PATH = 4096  # bytes of a path that is listed
 LAST_MOMENT = 253_000_000_000  # a job may give its files any time, also one that no calendar has
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 logger = logging.getLogger(__name__)
+
+
+def has_room(runs: Path, least: int) -> bool:
+    """Whether the disk that holds the runs has at least so many bytes free. A folder that isn't there yet has room."""
+    return least <= 0 or not runs.exists() or shutil.disk_usage(runs).free >= least
 
 
 def place(runs: Path, key: RunKey) -> Path:

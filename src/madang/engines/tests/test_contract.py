@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -248,6 +249,19 @@ def test_runs_of_a_closed_budget_wait_and_hold_up_nobody(rig):
     rig.ended(goes)
     assert rig.live(waits).reason == "BudgetClosed"
     assert rig.engine.sync([Limits("acc", "g-1")], apply=True).changed == ("g-1",)
+    assert rig.ended(waits).outcome == Outcome.COMPLETED
+
+
+def test_runs_wait_while_the_disk_is_nearly_full_and_the_operator_is_told(rig):
+    rig.engine.least_free = 1 << 62
+    rig.dispatcher.caps = replace(rig.caps, least_free=1 << 62)
+    waits = rig.submit()
+    assert rig.dispatcher.step() == 0
+    assert rig.live(waits).reason == "DiskFull"
+    assert "disk_full" in [warning.code for warning in rig.engine.health().warnings]
+    rig.engine.least_free = 0
+    rig.dispatcher.caps = rig.caps
+    assert "disk_full" not in [warning.code for warning in rig.engine.health().warnings]
     assert rig.ended(waits).outcome == Outcome.COMPLETED
 
 

@@ -63,7 +63,7 @@ class Site:
         cluster = Cluster.objects.filter(code=name).first()
         if cluster is None or cluster.engine != EngineKind.LOCAL:
             raise KeyError(name)
-        return LocalEngine(connect, runs_of(name), name)
+        return LocalEngine(connect, runs_of(name), name, least_free=settings.LEAST_FREE_BYTES)
 
     def admit(self, wish: Wish) -> Terms:
         """What the form offers is what is let in: nothing here is checked only by a page."""

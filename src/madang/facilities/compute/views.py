@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from madang.catalog.actions import may_keep
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
 from madang.identity.access import access_of, me, require
@@ -74,7 +75,7 @@ def add_partition(request: HttpRequest) -> HttpResponse:
         with form.refusals():
             made = actions.add_partition(me(request), **form.cleaned_data)
             return redirect("compute:partition", code=made.resource.code)
-    context = {"form": form, "resources": resources}
+    context = {"form": form, "resources": resources, "adds": may_keep(request.user)}
     return render(request, "compute/add_partition.html", context, status=422 if form.errors else 200)
 
 

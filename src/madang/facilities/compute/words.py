@@ -14,6 +14,7 @@ def waits(reason: str) -> str:
         "Resources": _("It is next: it waits until enough GPUs are free."),
         "Priority": _("Other jobs are before it."),
         "ArrayLimit": _("As many of its tasks run as may run at once."),
+        "DiskFull": _("The disk for the files of jobs is nearly full: it starts once there is room again."),
         "BudgetClosed": _("Its allocation is paused or over: it doesn't start until that changes."),
     }.get(reason, reason)
 
@@ -38,6 +39,7 @@ def warning(row: dict[str, Any]) -> str:
         "no_sandbox": _("There is no sandbox: only the operator's own jobs run."),
         "root": _("The dispatcher runs as root. Run it as an ordinary user."),
         "memory_watch": _("No cgroup limits a job's memory: it is looked at every half second."),
+        "disk_full": _("The disk for the files of jobs has less free space than is set: nothing starts."),
         "declared": _("Some slots are only declared: runs on them see no GPU."),
         "no_slots": _("It has no slots."),
     }.get(row.get("code", ""), row.get("text", ""))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -59,6 +60,20 @@ def test_every_page_of_a_grant_is_shown_to_its_holder_and_its_officer(language: 
             assert answer.content.decode().count("<h1") == 1
     member = browser(identity.member(story.organization), language)
     assert member.get(pages_of(story)[0]).status_code == 200
+
+
+def test_the_log_and_the_statement_link_to_what_their_lines_are_about_where_the_reader_may_open_it() -> None:
+    story = make.granted()
+    actions.pause_allocation(story.officer, allocation=story.compute, reason="점검")
+    grant, _agreement, _history, statement = pages_of(story)
+    auditor = browser(identity.auditor())
+    log = auditor.get(reverse("identity:log")).text
+    assert f'href="{grant}"' in log
+    assert f'href="{statement}"' in log
+    assert statement not in browser(identity.operator()).get(reverse("identity:log")).text
+    assert f'href="{grant}">{story.grant.number}' in auditor.get(statement).text.split("<tbody>")[1]
+    for page in re.findall(r'<td><a href="([^"]+)"', log):
+        assert (page, auditor.get(page).status_code) == (page, 200)
 
 
 def test_the_pages_speak_korean_first_and_english_completely() -> None:

@@ -241,7 +241,8 @@ def test_the_list_goes_on_where_it_ended(house: dict, monkeypatch: pytest.Monkey
 def test_the_log_speaks_in_words_and_can_be_searched(house: dict) -> None:
     client = as_(house["auditor"])
     lines = client.get(reverse("identity:log"), {"who": "나리드", "kind": "identity.organization"}).context["lines"]
-    ((_line, said),) = lines
+    ((line, said, href),) = lines
+    assert href == reverse("identity:organization", args=[line.ref])
     assert said["who"] == "나리드"
     assert said["did"] == "등록"
     english = as_(house["auditor"], "en").get(reverse("identity:log"), {"kind": "identity.organization"})

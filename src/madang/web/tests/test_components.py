@@ -14,7 +14,7 @@ def rendered(source: str, **context: object) -> str:
 
 
 class Plan(Form):
-    name = TextField(max_length=5, help_text="한 줄로 적어 주세요.")
+    name = TextField(max_length=5, help_text="한 줄로 적어 주십시오.")
     amount = WholeNumber(max_value=10, required=False)
     mode = forms.ChoiceField(choices=[("a", "A"), ("b", "B")], widget=forms.RadioSelect)
     agreed = forms.BooleanField()

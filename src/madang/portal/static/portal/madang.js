@@ -6,6 +6,10 @@
     for (const button of root.querySelectorAll("[data-copy]")) button.classList.add("ready");
     const summary = root.querySelector("[data-focus]");
     if (summary) summary.focus();
+    for (const tab of root.querySelectorAll(".tabs [aria-current]")) {
+      const list = tab.closest(".tabs");
+      list.scrollLeft += Math.max(0, tab.getBoundingClientRect().right - list.getBoundingClientRect().right);
+    }
     if (root.querySelector("[data-chart]")) charts();
   };
 
