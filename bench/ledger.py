@@ -225,7 +225,7 @@ def metering(bench: Bench) -> list[Figure]:
     for start in (0, third, 2 * third):  # in three parts, each between two bare copies
         copies.append(bare_copy(bench, rows))
         part = rows[start:] if start == 2 * third else rows[start : start + third]
-        parts.append(seconds(lambda part=part: usage.meter_lines(part, source="bench")))
+        parts.append(seconds(lambda part=part: usage.meter_lanes(part, source="bench")))
     copies.append(bare_copy(bench, rows))
     bare, took = median(copies), sum(parts)
     print(f"bare COPY {len(rows) / bare:,.0f} records/s, metered {len(rows) / took:,.0f} records/s", flush=True)
@@ -233,7 +233,7 @@ def metering(bench: Bench) -> list[Figure]:
     def again() -> None:
         for start in (0, third, 2 * third):
             part = rows[start:] if start == 2 * third else rows[start : start + third]
-            assert usage.meter_lines(part, source="bench") == usage.Metered()
+            assert usage.meter_lanes(part, source="bench") == usage.Metered()
 
     once_more = seconds(again)
     compared = seconds(lambda: usage.meter_lines(rows[-100_001:], source="bench", parcel=33_333))

@@ -20,7 +20,7 @@ from bench.database import database
 from bench.report import Figure, finish
 
 RECORDS = int(os.environ.get("RECORDS", "10000000"))
-PARCEL = 500_000  # of lines that are made at once
+PARCEL = 1_000_000  # of lines that are made at once
 HUNDRED_MILLION = 100_000_000
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
         rows, took = ledger.lines(bench, RECORDS), 0.0
         while part := list(islice(rows, PARCEL)):
-            took += ledger.seconds(lambda part=part: usage.meter_lines(part, source="scale"))
+            took += ledger.seconds(lambda part=part: usage.meter_lanes(part, source="scale"))
             print(f"  {took:,.0f} s", flush=True)
         say("metered", took / 3600, "h")
         say("records a second", RECORDS / took, "/s", grows=False)

@@ -167,7 +167,7 @@ MUTANTS = {
     ),
     "a changed record is not reversed": (PARCELS, "meter", "IF o_changed > 0 THEN", "IF o_changed > 9 THEN"),
     "a changed record adds to the sums": (
-        PARCELS, "meter", "wall_s, wait_s, -1 FROM unnest(v_old)", "wall_s, wait_s, 0 FROM unnest(v_old)",
+        PARCELS, "meter", "::date, -1\n      FROM unnest(v_old)", "::date, 0\n      FROM unnest(v_old)",
     ),
     "what nothing covers is charged": (
         PARCELS, "meter", "least(s.amount, l.available - l.before)", "least(s.amount, l.available)",

@@ -1,0 +1,105 @@
+"""Long histories: several parcels at once, each a transaction of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.db import Error, connection, transaction
+
+from madang.ledger import usage
+from madang.ledger.models import Entry, Usage, UsageDay
+from madang.ledger.queries import Balance
+from madang.ledger.tests.make import books
+from madang.ledger.tests.test_usage import record
+from madang.ledger.usage import Metered, booked, meter, meter_lanes
+from madang.ledger.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("ledger-lanes")]
+SOURCE = "test:lanes"
+
+
+@pytest.fixture(autouse=True)
+def no_records():
+    """Django empties its own tables after a test; that of the records isn't one."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE ledger_usage")
+
+
+def lines(*records: Any) -> list[str]:
+    return [record.line() for record in records]
+
+
+def test_lanes_book_what_one_after_the_other_would():
+    b = books()
+    accounts = [b.account(granted=1_000) for _ in range(7)]
+    history = [record(b, f"{n}", 10, account=accounts[n * n % 7], user=n % 3) for n in range(200)]
+    assert meter_lanes(lines(*history), source=SOURCE, parcel=9) == Metered(fresh=200)
+    assert verify() == []
+    counted = Counter(item.account for item in history)
+    assert {account: b.balance(account).debited for account in accounts} == {
+        account: 10 * counted[account] for account in accounts
+    }
+    assert sum(UsageDay.objects.filter(account__in=accounts).values_list("records", flat=True)) == 200
+    # The order of each account's records is kept: their entries follow each other as the lines did.
+    for account in accounts:
+        keys = Entry.objects.filter(debit_id=account).order_by("id").values_list("ext_key", flat=True)
+        assert list(keys) == [item.key for item in history if item.account == account]
+    assert meter_lanes(lines(*history), source=SOURCE, parcel=9) == Metered()
+    assert meter(history, source=SOURCE) == Metered()
+
+
+def test_what_does_not_fit_is_named_and_an_overrun_is_added_up():
+    b = books()
+    other = b.account(granted=5)
+    came = meter_lanes(
+        lines(record(b, "1", 30), record(b, "2", 30, account=other), record(b, "3", -1)), source=SOURCE, parcel=1
+    )
+    assert (came.fresh, came.overrun, [key for key, _ in came.refused]) == (2, 25, ["3"])
+    assert verify() == []
+
+
+@pytest.mark.parametrize("granted", [0, 100])
+def test_a_key_that_came_for_two_accounts_is_booked_once(granted):
+    """One account covers it and one may not, so that the two entries would be of two kinds."""
+    b = books()
+    others = [b.account(granted=granted) for _ in range(4)]
+    for number, other in enumerate(others):
+        once, again = record(b, f"k{number}", 10), record(b, f"k{number}", 10, account=other)
+        meter_lanes(lines(once, again, again), source=SOURCE, parcel=1)
+        assert Usage.objects.filter(key=f"k{number}").count() == 2
+        assert booked(SOURCE, f"k{number}").used == (10 if granted else 0)
+        assert b.balance(other).debited == (10 if granted else 0)
+    back = b.balance()
+    assert back.credited - back.debited == 100  # each was booked on it first and reversed
+    assert verify() == []
+
+
+def test_a_lane_takes_no_account_of_another():
+    b = books()
+    line = record(b).line()
+    with connection.cursor() as cursor, transaction.atomic():
+        cursor.execute("SELECT ledger_stage()")
+        with cursor.copy(usage.COPY) as copy:
+            copy.write(line)
+        with pytest.raises(Error, match="another lane"), transaction.atomic():
+            cursor.execute("SELECT ledger_meter('x', NULL, NULL, '', %s, 4)", [(b.mine + 1) % 4])
+    assert b.balance() == Balance(credited=100, debited=0, held=0)
+
+
+def test_an_error_in_one_lane_leaves_what_others_booked_and_a_second_try_books_the_rest():
+    b = books()
+    other = b.account(granted=100)
+    good, bad = record(b, "1", account=other).line(), record(b, "2").line().replace("3600", "an hour")
+    with pytest.raises(Exception, match="an hour"):
+        meter_lanes([good, bad], source=SOURCE, parcel=1)
+    meter_lanes([good, record(b, "2").line()], source=SOURCE, parcel=1)
+    assert (b.balance(other).debited, b.balance().debited) == (10, 10)
+    assert verify() == []
+
+
+def test_lanes_are_no_part_of_another_transaction():
+    with transaction.atomic(), pytest.raises(RuntimeError, match="commit by themselves"):
+        meter_lanes([], source=SOURCE)
