@@ -29,7 +29,7 @@ class Problem(Schema):
     errors: dict[str, str] = {}
 
 
-PROBLEMS: dict[int, Any] = {code: Problem for code in (400, 401, 403, 404, 409, 413, 422, 500)}
+PROBLEMS: dict[int, Any] = {code: Problem for code in (400, 401, 403, 404, 405, 409, 413, 422, 500)}
 
 
 class In(Schema):

@@ -92,7 +92,7 @@ CREATE FUNCTION ledger_meter(
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '32MB'
 AS $$
 DECLARE
-  v_now timestamptz; v_this date; v_closed date; v_open date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
+  v_now timestamptz; v_this date; v_closed date; v_open date; v_month date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('pg_temp.ledger_stage') AND relowner = current_user::regrole) THEN
     RAISE EXCEPTION 'not our stage' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_stage';
@@ -246,10 +246,15 @@ BEGIN
   SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
 
   -- The records.
-  PERFORM ledger_add_month(m) FROM (SELECT min(submitted_at) AS first, max(submitted_at) AS last FROM ledger_stage) span
-    CROSS JOIN LATERAL (SELECT g::date AS m FROM generate_series(ledger_month(first), ledger_month(last), interval '1 month') g) months
-    WHERE EXISTS (SELECT FROM ledger_stage WHERE submitted_at >= m::timestamp AT TIME ZONE 'Asia/Seoul'
-                                             AND submitted_at < (m + interval '1 month') AT TIME ZONE 'Asia/Seoul');
+  FOR v_month IN
+    SELECT generate_series(ledger_month(min(submitted_at)), ledger_month(max(submitted_at)), interval '1 month') FROM ledger_stage
+  LOOP
+    IF to_regclass('{schema}.ledger_usage_' || to_char(v_month, 'YYYYMM')) IS NULL AND EXISTS (
+         SELECT FROM ledger_stage WHERE submitted_at >= v_month::timestamp AT TIME ZONE 'Asia/Seoul'
+                                    AND submitted_at < (v_month + interval '1 month') AT TIME ZONE 'Asia/Seoul') THEN
+      PERFORM ledger_add_month(v_month);
+    END IF;
+  END LOOP;
   INSERT INTO ledger_usage (entry_id, source, key, rev, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at,
                             amount, wall_s, wait_s, raw)
   SELECT entry_id, p_source, key, rev, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at,
@@ -275,18 +280,24 @@ BEGIN
                    CASE WHEN c.is_last THEN sign * wait_s ELSE 0 END
               FROM delta CROSS JOIN LATERAL ledger_cut(started_at, ended_at, amount, delta.wall_s) c WHERE first_day < last_day) parts
      GROUP BY day, account_id, user_ref, resource_ref),
+  -- Nobody else writes the cells of an account whose balance is locked, so what isn't there won't be.
+  found AS MATERIALIZED (
+    SELECT c.*, (SELECT d.ctid FROM ledger_usage_day d WHERE d.day = c.day AND d.account_id = c.account_id
+                    AND d.user_ref = c.user_ref AND d.resource_ref = c.resource_ref) AS place FROM cells c),
+  more AS (
+    UPDATE ledger_usage_day d SET records = d.records + f.records, used = d.used + f.used, wall_s = d.wall_s + f.wall_s,
+                                  wait_s = d.wait_s + f.wait_s FROM found f WHERE d.ctid = f.place),
   days AS (
-    INSERT INTO ledger_usage_day AS d (day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s)
-    SELECT * FROM cells ORDER BY day, account_id, user_ref, resource_ref
-    ON CONFLICT (day, account_id, user_ref, resource_ref) DO UPDATE
-       SET records = d.records + excluded.records, used = d.used + excluded.used, wall_s = d.wall_s + excluded.wall_s,
-           wait_s = d.wait_s + excluded.wait_s)
+    INSERT INTO ledger_usage_day (day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s)
+    SELECT day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s FROM found WHERE place IS NULL
+     ORDER BY day, account_id, user_ref, resource_ref)
   INSERT INTO ledger_usage_month AS m (month, adjusts, account_id, user_ref, resource_ref, records, used, booked, wall_s, wait_s)
   SELECT month, adjusts, account_id, user_ref, resource_ref, sum(records), sum(used), sum(booked), sum(wall_s), sum(wait_s)
-    FROM (SELECT date_trunc('month', day)::date AS month, date_trunc('month', day)::date AS adjusts, account_id, user_ref, resource_ref,
-                 0 AS records, used, 0 AS booked, wall_s, 0 AS wait_s FROM cells
+    FROM (SELECT month, month AS adjusts, account_id, user_ref, resource_ref, 0 AS records, used, 0 AS booked, wall_s, 0 AS wait_s
+            FROM (SELECT *, date_trunc('month', day::timestamp)::date AS month FROM cells OFFSET 0) dated
           UNION ALL
-          SELECT CASE WHEN month <= v_closed THEN v_open ELSE month END, month, account_id, user_ref, resource_ref, sign, 0, sign * amount, 0, sign * wait_s FROM delta) parts
+          SELECT CASE WHEN month <= v_closed THEN v_open ELSE month END, month, account_id, user_ref, resource_ref,
+                 sign, 0, sign * amount, 0, sign * wait_s FROM delta) parts
    GROUP BY month, adjusts, account_id, user_ref, resource_ref
    ORDER BY month, adjusts, account_id, user_ref, resource_ref
   ON CONFLICT (month, adjusts, account_id, user_ref, resource_ref) DO UPDATE
