@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Lock
 from typing import Any
 
 from django.db import connection
@@ -29,20 +29,29 @@ from madang.ledger.errors import Refused
 MOST = 1_000  # of one batch
 
 
-@dataclass(eq=False)
 class _Asked:
-    request: Any
-    answer: Any = None
-    done: bool = False
+    """A request and the thread that waits for it. `turn` opens when it is answered, or when its thread is to go."""
+
+    __slots__ = ("answer", "done", "request", "turn")
+
+    def __init__(self, request: Any) -> None:
+        self.request, self.answer, self.done, self.turn = request, None, False, Lock()
+        self.turn.acquire()
 
 
 @dataclass
 class _Queue:
-    """The requests of one account and verb; `under_way` while one of their threads is at the database."""
+    """The requests of one account and verb, and whose thread is at the database, or on its way there."""
 
     waiting: deque[_Asked] = field(default_factory=deque)
-    under_way: bool = False
-    changed: Condition = field(default_factory=Condition)
+    going: _Asked | None = None
+    lock: Lock = field(default_factory=Lock)
+
+    def next(self) -> None:
+        """With the lock: wake the one that has waited longest, and nobody else, to go with all the others."""
+        self.going = self.waiting[0] if self.waiting else None
+        if self.going:
+            self.going.turn.release()
 
 
 class Combiner:
@@ -68,23 +77,30 @@ class Combiner:
             raise RuntimeError("a combined request is a transaction of its own")
         queue = self._queues.setdefault((verb, account), _Queue())
         mine = _Asked(request)
-        with queue.changed:
+        with queue.lock:
             queue.waiting.append(mine)
-            queue.changed.wait_for(lambda: mine.done or not queue.under_way)
-            if not mine.done:
-                queue.under_way = True
-                queue.waiting.remove(mine)
-                queue.waiting.appendleft(mine)
-                going = [queue.waiting.popleft() for _ in range(min(MOST, len(queue.waiting)))]
+            if queue.going is None:
+                queue.next()
+        try:
+            mine.turn.acquire()
+        except BaseException:  # interrupted: the others must not wait for a thread that has left
+            with queue.lock:
+                if mine in queue.waiting:
+                    queue.waiting.remove(mine)
+                    if queue.going is mine:
+                        queue.next()
+            raise
         if not mine.done:
-            self._go(queue, mine, going, batch)
+            self._go(queue, mine, batch)
         if isinstance(mine.answer, Refused):
             raise mine.answer
         return mine.answer
 
-    def _go(self, queue: _Queue, mine: _Asked, going: list[_Asked], batch: Callable[..., Sequence[Any]]) -> None:
-        """Ask for all of these, and answer each. An error of the whole batch is the asking thread's; the others, of
+    def _go(self, queue: _Queue, mine: _Asked, batch: Callable[..., Sequence[Any]]) -> None:
+        """Ask for all that wait, and answer each. An error of the whole batch is the asking thread's; the others, of
         whom nothing was booked either, ask for themselves."""
+        with queue.lock:
+            going = [queue.waiting.popleft() for _ in range(min(MOST, len(queue.waiting)))]
         borrowed = connection.connection is None
         answers: Sequence[Any] = ()
         try:
@@ -92,10 +108,11 @@ class Combiner:
         finally:
             if borrowed:  # many threads ask, and few at a time are at the database
                 connection.close()
-            with queue.changed:
-                for asked, answer in zip(going, answers, strict=False):
-                    asked.answer, asked.done = answer, True
+            with queue.lock:
                 if not answers:
                     queue.waiting.extendleft(asked for asked in reversed(going) if asked is not mine)
-                queue.under_way = False
-                queue.changed.notify_all()
+                queue.next()
+            for asked, answer in zip(going, answers, strict=False):
+                asked.answer, asked.done = answer, True
+                if asked is not mine:
+                    asked.turn.release()

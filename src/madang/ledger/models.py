@@ -81,9 +81,7 @@ class Balance(models.Model):
     credited = models.BigIntegerField(db_default=0)
     debited = models.BigIntegerField(db_default=0)
     held = models.BigIntegerField(db_default=0)
-    # Of the account, for the one statement that every hold waits for; null where nothing can be held.
-    lends = models.BigIntegerField(null=True)
-    # Where what it lends is used up: the account of the site for its commodity.
+    # Where what it lends is used up: the account of the site for its commodity. Null where nothing can be held.
     sink = models.BigIntegerField(null=True)
 
     class Meta:

@@ -28,7 +28,7 @@ from django.db import Error, connection, transaction
 from madang.ledger.errors import Refused, lost_a_race, named, refusal
 from madang.ledger.models import Entry, Kind
 
-PARCEL = 50_000
+PARCEL = 25_000
 LANES = 4  # always as many, so that the same records again make the same parcels
 AHEAD = 4  # parcels that a lane may have to book
 COLUMNS = (
@@ -103,7 +103,7 @@ def meter_lines(
 
 
 def meter_lanes(
-    lines: Iterable[str], *, source: str, actor: int | None = None, reason: str = "metered", parcel: int = PARCEL // 2
+    lines: Iterable[str], *, source: str, actor: int | None = None, reason: str = "metered", parcel: int = PARCEL
 ) -> Metered:
     """As `meter_lines`, for a long history: `LANES` parcels are booked at once, those of one account in their order.
 

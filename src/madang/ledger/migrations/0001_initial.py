@@ -179,7 +179,6 @@ class Migration(migrations.Migration):
                 ('credited', models.BigIntegerField(db_default=0)),
                 ('debited', models.BigIntegerField(db_default=0)),
                 ('held', models.BigIntegerField(db_default=0)),
-                ('lends', models.BigIntegerField(null=True)),
                 ('sink', models.BigIntegerField(null=True)),
             ],
             options={

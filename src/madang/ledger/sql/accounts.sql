@@ -27,9 +27,9 @@ BEGIN
     INSERT INTO ledger_account (commodity_id, owner_type, owner_id, role, limited)
     VALUES (p_commodity, p_owner_type, p_owner_id, p_role, p_limited) ON CONFLICT DO NOTHING RETURNING * INTO v_old;
     IF FOUND AND p_limited THEN
-      INSERT INTO ledger_balance (account_id, lends, sink)
-      SELECT v_old.id, p_commodity, ledger_open_account(p_commodity, 'site', 0, 'consumed', false) WHERE p_role = 'allocation'
-      UNION ALL SELECT v_old.id, NULL, NULL WHERE p_role <> 'allocation';
+      INSERT INTO ledger_balance (account_id, sink)
+      SELECT v_old.id, ledger_open_account(p_commodity, 'site', 0, 'consumed', false) WHERE p_role = 'allocation'
+      UNION ALL SELECT v_old.id, NULL WHERE p_role <> 'allocation';
     END IF;
     SELECT * INTO STRICT v_old FROM ledger_account
      WHERE owner_type = p_owner_type AND owner_id = p_owner_id AND commodity_id = p_commodity AND role = p_role;

@@ -30,8 +30,7 @@ BEGIN
   known AS MATERIALIZED (  -- each request by itself: no plan may read all entries instead
     SELECT a.*, (SELECT credited - debited - held FROM ledger_balance WHERE account_id = a.account) AS available,
            coalesce(amount >= 0 AND row_number() OVER (PARTITION BY key ORDER BY n) = 1
-             AND (SELECT lends FROM ledger_balance WHERE account_id = a.account)
-                 = (SELECT commodity_id FROM ledger_account WHERE id = a.sink AND role IN ('consumed', 'exchange') AND NOT limited)
+             AND a.sink = (SELECT sink FROM ledger_balance WHERE account_id = a.account)
              AND (SELECT e.id FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = a.key AND e.kind = p_kind AND e.rev = 0) IS NULL,
              false) AS fits
       FROM asked a),

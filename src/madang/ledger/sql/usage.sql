@@ -18,17 +18,17 @@ CREATE FUNCTION ledger_stage() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SE
 AS $$
 BEGIN
   IF to_regclass('pg_temp.ledger_stage') IS NULL THEN
-    CREATE TEMP TABLE ledger_stage (
-      entry_id bigint NOT NULL DEFAULT nextval('ledger_entry_id_seq'), key varchar(200) COLLATE "C" NOT NULL, hold_id bigint,
-      submitted_at timestamptz NOT NULL, account_id bigint NOT NULL, user_ref bigint NOT NULL, resource_ref bigint NOT NULL,
-      started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL, amount bigint NOT NULL, wall_s bigint NOT NULL,
-      wait_s bigint NOT NULL, raw jsonb,
-      rev int NOT NULL DEFAULT 0, covered bigint, settles boolean NOT NULL DEFAULT false,  -- found by ledger_meter
+    CREATE TEMP TABLE ledger_stage (  -- what has always the same length comes first: then all of it is read faster
+      entry_id bigint NOT NULL DEFAULT nextval('ledger_entry_id_seq'), submitted_at timestamptz NOT NULL, account_id bigint NOT NULL,
+      user_ref bigint NOT NULL, resource_ref bigint NOT NULL, started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL,
+      amount bigint NOT NULL, wall_s bigint NOT NULL, wait_s bigint NOT NULL,
+      rev int NOT NULL DEFAULT 0, settles boolean NOT NULL DEFAULT false,  -- found by ledger_meter, as is covered
       -- By the clock of Seoul, which is asked once for each: the month in which it ended, and its days.
       month date GENERATED ALWAYS AS (date_trunc('month', ended_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
       first_day date GENERATED ALWAYS AS ((started_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
       last_day date GENERATED ALWAYS AS (
-        greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date) STORED
+        greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date) STORED,
+      hold_id bigint, covered bigint, key varchar(200) COLLATE "C" NOT NULL, raw jsonb
     ) ON COMMIT DELETE ROWS;
     PERFORM ledger_keep_private('pg_temp.ledger_stage');
     GRANT INSERT (key, hold_id, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, raw)
@@ -114,8 +114,8 @@ BEGIN
   o_changed := 0;
 
   -- What no ledger can book.
-  IF EXISTS (SELECT FROM ledger_stage s LEFT JOIN ledger_balance a ON a.account_id = s.account_id AND a.lends IS NOT NULL
-              WHERE a.lends IS NULL OR s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
+  IF EXISTS (SELECT FROM ledger_stage s LEFT JOIN ledger_balance a ON a.account_id = s.account_id AND a.sink IS NOT NULL
+              WHERE a.sink IS NULL OR s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
                  OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
                  OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day')
      OR EXISTS (SELECT FROM ledger_stage GROUP BY key HAVING count(*) > 1)
@@ -221,29 +221,29 @@ BEGIN
    WHERE b.account_id = s.account_id AND s.covered > 0;
 
   -- The entries. Sinks and overruns are accounts of the site, one for each commodity.
-  PERFORM ledger_open_account(commodity_id, 'site', 0, 'consumed', false), ledger_open_account(commodity_id, 'site', 0, 'overrun', false)
-     FROM (SELECT DISTINCT commodity_id FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id) c;
   INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, hold_id, event_at, booked_at, period,
                             adjusts_period, actor_id, reason)
-  SELECT s.entry_id, p_source, s.key, CASE WHEN s.settles THEN 'settle' ELSE 'charge' END, s.rev, s.account_id, c.id,
+  SELECT s.entry_id, p_source, s.key, CASE WHEN s.settles THEN 'settle' ELSE 'charge' END, s.rev, s.account_id, b.sink,
          coalesce(s.covered, s.amount), CASE WHEN s.settles THEN s.hold_id END, s.ended_at, v_now,
          CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
          CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
-    FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id
-    JOIN ledger_account c ON c.commodity_id = a.commodity_id AND c.owner_type = 'site' AND c.owner_id = 0 AND c.role = 'consumed'
+    FROM ledger_stage s JOIN ledger_balance b USING (account_id)
    WHERE s.settles OR coalesce(s.covered, s.amount) > 0 OR s.amount = 0;
-  GET DIAGNOSTICS o_fresh = ROW_COUNT;
-  INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, concerns_id, event_at, booked_at, period,
-                            adjusts_period, actor_id, reason)
-  SELECT CASE WHEN s.settles OR s.covered > 0 THEN nextval('ledger_entry_id_seq') ELSE s.entry_id END, p_source, s.key, 'overrun',
-         s.rev, o.id, c.id, s.amount - s.covered, s.account_id, s.ended_at, v_now,
-         CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
-         CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
-    FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id
-    JOIN ledger_account c ON c.commodity_id = a.commodity_id AND c.owner_type = 'site' AND c.owner_id = 0 AND c.role = 'consumed'
-    JOIN ledger_account o ON o.commodity_id = a.commodity_id AND o.owner_type = 'site' AND o.owner_id = 0 AND o.role = 'overrun'
-   WHERE s.covered < s.amount;
   SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
+  IF o_overrun > 0 THEN
+    INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, concerns_id, event_at, booked_at, period,
+                              adjusts_period, actor_id, reason)
+    WITH over AS MATERIALIZED (
+      SELECT commodity_id, ledger_open_account(commodity_id, 'site', 0, 'overrun', false) AS id
+        FROM (SELECT DISTINCT commodity_id FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id WHERE s.covered < s.amount) c)
+    SELECT CASE WHEN s.settles OR s.covered > 0 THEN nextval('ledger_entry_id_seq') ELSE s.entry_id END, p_source, s.key, 'overrun',
+           s.rev, o.id, b.sink, s.amount - s.covered, s.account_id, s.ended_at, v_now,
+           CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
+           CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
+      FROM ledger_stage s JOIN ledger_balance b USING (account_id) JOIN ledger_account a ON a.id = s.account_id
+      JOIN over o USING (commodity_id)
+     WHERE s.covered < s.amount;
+  END IF;
 
   -- The records.
   FOR v_month IN
@@ -272,7 +272,8 @@ BEGIN
            greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date, -1
       FROM unnest(v_old)),
   cells AS MATERIALIZED (
-    SELECT day, account_id, user_ref, resource_ref, sum(records) AS records, sum(used) AS used, sum(wall_s) AS wall_s, sum(wait_s) AS wait_s
+    SELECT day, account_id, user_ref, resource_ref, sum(records) AS records, sum(used)::bigint AS used,
+           sum(wall_s)::bigint AS wall_s, sum(wait_s)::bigint AS wait_s
       FROM (SELECT last_day AS day, account_id, user_ref, resource_ref, sign AS records, sign * amount AS used, sign * wall_s AS wall_s,
                    sign * wait_s AS wait_s FROM delta WHERE first_day = last_day
             UNION ALL
@@ -286,7 +287,8 @@ BEGIN
                     AND d.user_ref = c.user_ref AND d.resource_ref = c.resource_ref) AS place FROM cells c),
   more AS (
     UPDATE ledger_usage_day d SET records = d.records + f.records, used = d.used + f.used, wall_s = d.wall_s + f.wall_s,
-                                  wait_s = d.wait_s + f.wait_s FROM found f WHERE d.ctid = f.place),
+                                  wait_s = d.wait_s + f.wait_s
+      FROM found f WHERE d.ctid = ANY (ARRAY(SELECT place FROM found)) AND d.ctid = f.place),  -- the list, or it reads all days
   days AS (
     INSERT INTO ledger_usage_day (day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s)
     SELECT day, account_id, user_ref, resource_ref, records, used, wall_s, wait_s FROM found WHERE place IS NULL

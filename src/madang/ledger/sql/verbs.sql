@@ -23,17 +23,17 @@ CREATE FUNCTION ledger_hold(
   p_again boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_entry bigint; v_now timestamptz; v_commodity bigint; v_sink bigint; v_old ledger_entry;
+DECLARE v_entry bigint; v_now timestamptz; v_sink bigint; v_old ledger_entry;
 BEGIN
   -- As a condition and not as a statement of its own, which would take ten times as long.
   IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again THEN
     UPDATE ledger_balance SET held = held + p_amount
-     WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING lends, sink INTO v_commodity, v_sink;
-    IF v_commodity IS NOT NULL THEN
+     WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING sink INTO v_sink;
+    IF v_sink IS NOT NULL THEN
       v_now := clock_timestamp();
       IF p_sink <> v_sink THEN
-        SELECT id INTO v_sink FROM ledger_account
-         WHERE id = p_sink AND commodity_id = v_commodity AND role IN ('consumed', 'exchange') AND NOT limited;
+        SELECT other.id INTO v_sink FROM ledger_account other JOIN ledger_account usual USING (commodity_id)
+         WHERE other.id = p_sink AND other.role IN ('consumed', 'exchange') AND NOT other.limited AND usual.id = v_sink;
       END IF;
       IF p_sink = v_sink THEN
         INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, event_at, booked_at, expires_at, period, actor_id, reason)
