@@ -253,6 +253,19 @@ class UsageRow:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What one GPU of a run did in the time up to `at`: the mean of its use in percent and of its power in watts (None
+    where the driver doesn't say), the most of its memory that was taken. Of the whole GPU, whoever caused it."""
+
+    at: datetime
+    gpu: int  # the number of the slot
+    utilization: float | None
+    memory_mb: int
+    memory_total_mb: int
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
 class Page(Generic[Row]):
     """`next` continues after the last row; keep it even when `more` is False."""
 
@@ -316,7 +329,7 @@ class FileEntry:
 
 
 class Engine(Protocol):
-    """Every method may raise `Unavailable`. Only `log` is called inside a web request."""
+    """Every method may raise `Unavailable`. Only `log` and `samples` are called inside a web request."""
 
     def submit(self, spec: JobSpec, attempt: int) -> Receipt:
         """The same job, attempt and content give the same receipt; other content raises `Conflict`."""
@@ -327,6 +340,9 @@ class Engine(Protocol):
         """Ended or unknown is no error."""
 
     def log(self, run: RunKey, offset: int, size: int) -> bytes: ...
+
+    def samples(self, run: RunKey) -> Sequence[Sample]:
+        """What its GPUs did, by time and slot; empty where nobody looked, or there was no GPU to look at."""
 
     def usage(self, since: Cursor) -> Page[UsageRow]:
         """Every ended run, as often as asked, always under the same key."""

@@ -27,7 +27,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from madang.engines.base import Outcome, RunKey, Unavailable
-from madang.engines.local import shim
+from madang.engines.local import gauges, shim
 from madang.engines.local.engine import END, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
@@ -70,6 +70,11 @@ ON CONFLICT (machine) DO UPDATE SET pid = EXCLUDED.pid, beat_at = EXCLUDED.beat_
   sandbox_reason = EXCLUDED.sandbox_reason, memory_limit = EXCLUDED.memory_limit, root = EXCLUDED.root,
   started_at = CASE WHEN engine_machine.pid = EXCLUDED.pid THEN engine_machine.started_at ELSE now() END
 """
+SAMPLE: Final = """
+INSERT INTO engine_sample (run, at, gpu, utilization, memory_mb, memory_total_mb, power_w)
+VALUES (%s, clock_timestamp(), %s, %s, %s, %s, %s)
+"""
+MOST_SAMPLES = 1000  # of one GPU in one run
 FILES: Final = "SELECT path, content, source FROM engine_file WHERE (job, attempt) = (%s, %s)"
 SHIM_ENVIRONMENT = ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # to find bwrap and systemd
 WORDS = {
@@ -88,7 +93,8 @@ class Caps:
     log_bytes: int = 50_000_000
     file_bytes: int = 20 << 30  # one file
     processes: int = 1024
-    beat_s: float = 2.0  # how often "still there" is written
+    beat_s: float = 2.0  # how often "still there" is written, and GPUs are looked at
+    sample_s: float = 15.0  # the time that one sample of a GPU stands for, longer where a run is long
     least_free: int = 0  # bytes that the disk of the runs has to have free for a run to start
     stale_s: float = 10.0  # an empty shim.json this old is a dead start
 
@@ -97,7 +103,14 @@ class Dispatcher:
     """`step()` does what can be done now; `run(stop)` does it until stopped. Stopping leaves the jobs running."""
 
     def __init__(
-        self, connect: Connect, runs: Path, machine: str, *, sandbox: Sandbox | None = None, caps: Caps | None = None
+        self,
+        connect: Connect,
+        runs: Path,
+        machine: str,
+        *,
+        sandbox: Sandbox | None = None,
+        caps: Caps | None = None,
+        read: gauges.Read = gauges.read,
     ) -> None:
         self.connect, self.runs, self.machine = connect, Path(runs).absolute(), machine
         self.sandbox, self.caps = sandbox or Sandbox(), caps or Caps()
@@ -107,6 +120,8 @@ class Dispatcher:
         self._started: dict[UUID, subprocess.Popen[bytes]] = {}
         self._beaten = 0.0
         self._signalled: dict[UUID, float] = {}
+        self._read, self._gauged = read, 0.0
+        self._sums: dict[tuple[UUID, int], tuple[float, gauges.Sums]] = {}  # of a run's slot, since when
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -211,7 +226,31 @@ class Dispatcher:
         old = [row["run"] for row in rows if row["run"] in alive and _age(row["seen_at"]) > self.caps.beat_s]
         if old:
             conn.execute("UPDATE engine_run SET seen_at = now() WHERE run = ANY(%s) AND state <> 'ended'", [old])
+        if time.monotonic() - self._gauged >= self.caps.beat_s or not self._gauged:
+            self._gauge(conn, [row for row in rows if row["run"] in alive and not row["declared"]])
         return changed
+
+    def _gauge(self, conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
+        """Look at the GPUs of these runs, and write down what has become a sample."""
+        moment = self._gauged = time.monotonic()
+        limits = {row["run"]: row["limit_s"] for row in rows}
+        self._sums = {key: sums for key, sums in self._sums.items() if key[0] in limits}
+        if not rows:
+            return
+        slots = conn.execute(
+            "SELECT run, gpu, device FROM engine_slot WHERE run = ANY(%s) AND device <> ''", [list(limits)]
+        ).fetchall()
+        readings = self._read([device for _, _, device in slots])
+        for run, gpu, device in slots:
+            if device in readings:
+                since, sums = self._sums.setdefault((run, gpu), (moment, gauges.Sums()))
+                sums.add(readings[device])
+                if moment - since >= max(self.caps.sample_s, limits[run] / MOST_SAMPLES):
+                    self._sample(conn, run, gpu)
+
+    def _sample(self, conn: psycopg.Connection[Any], run: UUID, gpu: int) -> None:
+        _, sums = self._sums.pop((run, gpu))
+        conn.execute(SAMPLE, [run, gpu, *sums.sample()])
 
     def _look_at(self, conn: psycopg.Connection[Any], row: dict[str, Any], alive: list[UUID]) -> int:
         here = self._place(row)
@@ -293,6 +332,8 @@ class Dispatcher:
     def _write(self, conn: psycopg.Connection[Any], row: dict[str, Any], outcome: Outcome, **facts: Any) -> int:
         blank = {"exit_code": None, "reason": "", "started": None, "ended": None, "peak": None, "truncated": False}
         with conn.transaction():
+            for run, gpu in [key for key in self._sums if key[0] == row["run"]]:
+                self._sample(conn, run, gpu)
             conn.execute(LOCK_ENDS, [self.machine])
             conn.execute(END, {**blank, **facts, "run": row["run"], "here": self.machine, "outcome": outcome.value})
         self._signalled.pop(row["run"], None)

@@ -31,6 +31,7 @@ from madang.engines.base import (
     Receipt,
     Rejected,
     RunKey,
+    Sample,
     SlotCount,
     Snapshot,
     State,
@@ -222,6 +223,16 @@ class LocalEngine(RunFolders):
             rows = cur.execute(USAGE, [self.machine, int(since or 0), size + 1]).fetchall()
         more, rows = len(rows) > size, rows[:size]
         return Page(tuple(_usage(row) for row in rows), Cursor(str(rows[-1]["ended_seq"])) if rows else since, more)
+
+    def samples(self, run: RunKey) -> list[Sample]:
+        with answering(self.connect) as conn:
+            rows = conn.execute(
+                """SELECT s.at, s.gpu, s.utilization, s.memory_mb, s.memory_total_mb, s.power_w
+                   FROM engine_sample s JOIN engine_run r USING (run)
+                   WHERE (r.machine, r.job, r.task, r.attempt) = (%s, %s, %s, %s) ORDER BY s.at, s.gpu""",
+                [self.machine, run.job, run.task, run.attempt],
+            ).fetchall()
+        return [Sample(*row) for row in rows]
 
     def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff:
         """Which budgets may start runs. Seconds and members are not this engine's to limit; others are open."""

@@ -120,7 +120,7 @@ class Sandbox:
         out += ["--cap-drop", "ALL", "--hostname", "job", "--uid", "1000", "--gid", "1000"]
         if "--disable-userns" in self._features:
             out.append("--disable-userns")
-        out += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm"]  # noqa: S108
+        out += ["--proc", "/proc", *_still(minors), "--dev", "/dev", *size, "--tmpfs", "/dev/shm"]  # noqa: S108
         out += ["--ro-bind", "/usr", "/usr"]
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             host = Path("/", name)
@@ -148,6 +148,18 @@ class Sandbox:
         for name, value in environment.items():
             out += ["--setenv", name, value]
         return out
+
+
+def _still(minors: Sequence[int]) -> list[str]:
+    """bwrap's options that keep the kernel's settings from a job, whoever it is outside: /proc can't be written to.
+
+    CUDA won't start where a thread can't name itself in /proc/self/task: a job with GPUs may write to its own
+    processes, and everything else in /proc is bound over itself, read-only.
+    """
+    if not minors:
+        return ["--remount-ro", "/proc"]
+    entries = sorted(path for path in Path("/proc").iterdir() if not path.name.isdigit() and not path.is_symlink())
+    return [word for entry in entries for word in ("--ro-bind-try", str(entry), str(entry))]
 
 
 def write_script(place: Path, text: str) -> None:

@@ -91,4 +91,14 @@ CREATE TABLE engine_slot (                 -- one row per GPU, or per declared s
     CHECK (declared = (device = '')),
     CHECK (declared = (minor IS NULL))
 );
+CREATE TABLE engine_sample (               -- what the real GPUs of a run did, a bounded number of rows for each
+    run             uuid NOT NULL REFERENCES engine_run,
+    at              timestamptz NOT NULL,
+    gpu             integer NOT NULL,
+    utilization     real CHECK (utilization BETWEEN 0 AND 100),  -- mean, percent
+    memory_mb       integer NOT NULL CHECK (memory_mb >= 0),     -- the most
+    memory_total_mb integer NOT NULL CHECK (memory_total_mb >= 0),
+    power_w         real CHECK (power_w >= 0),                   -- mean
+    PRIMARY KEY (run, at, gpu)
+);
 CREATE INDEX engine_slot_run ON engine_slot (run) WHERE run IS NOT NULL;
