@@ -81,13 +81,13 @@ BEGIN
      WHERE m BETWEEN '2000-01-01' AND clock_timestamp() + interval '1 month') months;
 END $$;
 
--- Book everything in the stage as the use of `p_source`, which is alone with its records until the transaction ends.
--- Many records may come in lanes at once, each with the accounts that fall to it: then each lane is alone with its own.
+-- Book everything in the stage as the use of `p_source`, which is alone with its records until the transaction ends: or,
+-- with p_beside, beside others of the source that also say so. Then it is alone with the accounts of its records.
 -- A record that names an open hold settles it. Any other is charged as far as the account covers it, in the order of arrival.
 -- What neither covers is an overrun: use is never refused. A record that is known and changed has its old entries reversed
 -- and is booked anew. What can't be booked is named in `o_refused`, and the rest is booked.
 CREATE FUNCTION ledger_meter(
-  p_source text, p_digest bytea, p_actor bigint, p_reason text, p_lane int DEFAULT NULL, p_lanes int DEFAULT NULL,
+  p_source text, p_digest bytea, p_actor bigint, p_reason text, p_beside boolean DEFAULT false,
   OUT o_fresh bigint, OUT o_changed bigint, OUT o_overrun numeric, OUT o_refused jsonb
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '32MB'
 AS $$
@@ -97,13 +97,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('pg_temp.ledger_stage') AND relowner = current_user::regrole) THEN
     RAISE EXCEPTION 'not our stage' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_stage';
   END IF;
-  IF p_lane IS NULL THEN
-    PERFORM pg_advisory_xact_lock(hashtextextended(p_source, 119182731994482));
-  ELSIF EXISTS (SELECT FROM ledger_stage WHERE abs(account_id) % p_lanes <> p_lane) THEN
-    RAISE EXCEPTION 'another lane' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_lane';
-  ELSE
+  IF p_beside THEN
     PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_source, 119182731994482));
-    PERFORM pg_advisory_xact_lock(hashtextextended(p_source || ' ' || p_lane || '/' || p_lanes, 119182731994482));
+  ELSE
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_source, 119182731994482));
   END IF;
   PERFORM pg_advisory_xact_lock_shared(119182731994482);
   v_now := clock_timestamp();
@@ -118,7 +115,7 @@ BEGIN
               WHERE a.sink IS NULL OR s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
                  OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
                  OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day')
-     OR EXISTS (SELECT FROM ledger_stage GROUP BY key HAVING count(*) > 1)
+     OR EXISTS (SELECT FROM ledger_stage GROUP BY hashtextextended(key, 0) HAVING count(*) > 1)  -- or so it seems
      OR EXISTS (SELECT FROM ledger_stage s WHERE hold_id IS NOT NULL AND (
                   SELECT h.id FROM ledger_entry h WHERE h.id = s.hold_id AND h.kind = 'hold' AND h.debit_id = s.account_id) IS NULL) THEN
     WITH judged AS (
@@ -137,6 +134,9 @@ BEGIN
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'why', why) ORDER BY entry_id), '[]') INTO v_wrong FROM gone;
     o_refused := o_refused || v_wrong;
   END IF;
+
+  -- Balances are locked in the order of their ids, whatever comes then; and before anybody asks what is known of a use.
+  PERFORM FROM ledger_balance WHERE account_id IN (SELECT account_id FROM ledger_stage) ORDER BY account_id FOR NO KEY UPDATE;
 
   -- What is known: the same again is nothing new; another account of the same use replaces it.
   -- (Asked for each record by itself, here and below: a plan that reads all entries instead is a day's work.)
@@ -172,11 +172,9 @@ BEGIN
     o_changed := coalesce(cardinality(v_old), 0);
   END IF;
 
-  -- Balances are locked in the order of their ids, whatever comes then.
-  PERFORM FROM ledger_balance
-    WHERE account_id IN (SELECT account_id FROM ledger_stage UNION SELECT account_id FROM unnest(v_old)) ORDER BY account_id
-      FOR NO KEY UPDATE;
   IF o_changed > 0 THEN
+    -- Use that goes to another account: out of order, so two who exchange theirs may have to be asked again.
+    PERFORM FROM ledger_balance WHERE account_id IN (SELECT account_id FROM unnest(v_old)) ORDER BY account_id FOR NO KEY UPDATE;
     FOR v_entry IN
       SELECT e.* FROM unnest(v_old) o
        CROSS JOIN LATERAL (SELECT * FROM ledger_entry WHERE source = o.source AND ext_key = o.key AND rev = o.rev
