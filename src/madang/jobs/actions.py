@@ -16,17 +16,19 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Conflict, JobSpec, Rejected, RunKey, Snapshot, State, UsageRow
+from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Snapshot, State, UsageRow
 from madang.engines.base import Outcome as EngineOutcome
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.identity.access import require_member
 from madang.identity.models import Person
-from madang.jobs import engines
+from madang.jobs import engines, sweeps
 from madang.jobs.checks import check, clean_name, clean_script
-from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, job_moves, worst_case
+from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Task, job_moves, worst_case
 from madang.ledger import actions as ledger
+from madang.ledger.actions import Hold, Settlement
 from madang.ledger.errors import Overspent
+from madang.ledger.queries import balances
 from madang.ledger.usage import Booked, Record, booked, meter
 from madang.web import amounts
 from madang.workflow.errors import Refused, Stale
@@ -50,14 +52,20 @@ def submit(
     limit_s: int,
     engine: str,
     partition: str,
+    tasks: int = 1,
+    parallel: int = 0,
+    parameters: str = "",
     trusted: bool = False,
 ) -> Job:
-    """Take a job: hold its worst case, keep it, have it handed over.
+    """Take a job: hold the worst case of each of its tasks, keep it, have it handed over.
+
+    `parameters` is a table as CSV, one row per task (see `sweeps`); with it, `tasks` is 1 or the number of its rows.
 
     The same person with the same uuid and content gets the same job again; anything else under that uuid is Stale.
     """
     name, script = clean_name(name), clean_script(script)
-    check(name=name, script=script, arguments=arguments, gpus=gpus, limit_s=limit_s)
+    check(name=name, script=script, arguments=arguments, gpus=gpus, limit_s=limit_s, tasks=tasks, parallel=parallel)
+    sweep = sweeps.read(parameters, tasks=tasks)
     wanted: dict[str, Any] = {
         "allocation_id": allocation.pk,
         "person_id": actor.pk,
@@ -68,12 +76,15 @@ def submit(
         "limit_s": limit_s,
         "engine": engine,
         "partition": partition,
+        "tasks": sweep.tasks,
+        "parallel": parallel,
+        "variables": sweep.variables,
         "trusted": trusted,
     }
     with act(actor, "submit", gpus=gpus, limit_s=limit_s) as said:
         _alone(f"job {uuid}")
         if before := Job.objects.filter(uuid=uuid).first():
-            if any(getattr(before, field) != value for field, value in wanted.items()):
+            if any(getattr(before, field) != value for field, value in wanted.items()) or sweep != sweeps.of(before):
                 raise Stale(_("This job was submitted before with other content. Load the page again."))
             said["on"], said["again"] = before, True
             return before
@@ -81,16 +92,19 @@ def submit(
         wish = engines.Wish(uuid, row, engine, partition, script, gpus, limit_s, trusted)
         terms = engines.admit(wish)
         amount = worst_case(gpus, limit_s)
-        hold = _hold(actor, row, uuid, amount)
+        holds = _hold(actor, row, uuid, amount, sweep.tasks)
         job = Job.objects.create(
             uuid=uuid,
             **wanted,
             gpu_type=terms.gpu_type,
             memory_mb=terms.memory_mb,
             cpus=terms.cpus,
-            hold=hold,
-            held=amount,
+            held=amount * sweep.tasks,
             state=JobState.ACCEPTED,
+        )
+        Task.objects.bulk_create(
+            Task(job=job, number=number, parameters=values, hold=hold, held=amount)
+            for number, (hold, values) in enumerate(zip(holds, sweep.rows, strict=True))
         )
         said["on"] = job
         from madang.jobs import tasks
@@ -121,28 +135,38 @@ def _usable(actor: Person, allocation: Allocation) -> Allocation:
     return row
 
 
-def _hold(actor: Person, allocation: Allocation, uuid: UUID, amount: int) -> int:
+def _hold(actor: Person, allocation: Allocation, uuid: UUID, amount: int, tasks: int) -> list[int]:
+    """The entries that set aside `amount` for each task: all of them, or Refused."""
     if allocation.account is None:  # the CHECK of an open allocation says otherwise
         raise Refused(_("This allocation has no account yet."), field="allocation")
+    # Looked at first, as a batch that isn't covered refuses its holds one by one. What decides is the batch.
+    left = balances([allocation.account])[allocation.account].available
+    if left < amount * tasks:
+        raise _short(allocation, amount * tasks, left)
     sink = ledger.site_account(commodity=allocation.resource.commodity, role="consumed")
-    try:
-        return ledger.hold(
-            account=allocation.account,
-            sink=sink,
-            amount=amount,
-            source=SOURCE,
-            key=str(uuid),
-            until=None,
-            actor=actor.pk,
-            reason="job",
-        )
-    except Overspent as short:
-        unit = allocation.resource.unit
-        raise Refused(
-            _("This job could use up to %(worst)s, and %(left)s are left. Lower the time limit or the number of GPUs.")
-            % {"worst": amounts.used(amount, unit), "left": amounts.left(max(0, short.left or 0), unit)},
-            field="limit_s",
-        ) from short
+    asked = [Hold(allocation.account, sink, amount, hold_key(uuid, number)) for number in range(tasks)]
+    holds = []
+    for number, answer in enumerate(ledger.hold_batch(asked, source=SOURCE, actor=actor.pk, reason="job")):
+        if isinstance(answer, Overspent):
+            raise _short(allocation, amount * tasks, number * amount + (answer.left or 0)) from answer
+        if not isinstance(answer, int):
+            raise answer
+        holds.append(answer)
+    return holds
+
+
+def _short(allocation: Allocation, worst: int, left: int) -> Refused:
+    unit = allocation.resource.unit
+    return Refused(
+        _("This job could use up to %(worst)s, and %(left)s are left. Lower the time limit or the number of GPUs.")
+        % {"worst": amounts.used(worst, unit), "left": amounts.left(max(0, left), unit)},
+        field="limit_s",
+    )
+
+
+def hold_key(uuid: UUID, task: int) -> str:
+    """The name of a task's hold in the ledger, for ever: that of its first run."""
+    return f"{uuid}#{task}#1.0"
 
 
 def cancel(actor: Person, *, job: Job) -> Job:
@@ -213,7 +237,10 @@ def spec_of(job: Job) -> JobSpec:
     """What the engine is asked. Depends on nothing that changes after the submission: it must always be the same."""
     return JobSpec(
         job=job.uuid,
-        script=job.script,
+        script=job.script if not job.variables else sweeps.WRAPPER,
+        files=sweeps.files(job.script, sweeps.of(job)) if job.variables else (),
+        tasks=job.tasks,
+        parallel=job.parallel,
         gpu_type=job.gpu_type,
         limit_s=job.limit_s,
         gpus_per_node=job.gpus,
@@ -243,7 +270,7 @@ def key_of(engine: str, key: RunKey) -> str:
 
 
 def run_key(run: Run) -> RunKey:
-    return RunKey(run.job.uuid, 0, run.attempt)
+    return RunKey(run.job.uuid, run.task, run.attempt)
 
 
 def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]:
@@ -253,19 +280,37 @@ def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]
     recorded is one that the engine doesn't know. Such jobs are `unknown` from then on and keep their hold; they are
     returned if they were so before. An incomplete answer says nothing about what is missing from it.
     """
-    alive = {run.key.job: run for run in snapshot.runs}
+    alive: dict[UUID, list[LiveRun]] = {}
+    for run in snapshot.runs:
+        alive.setdefault(run.key.job, []).append(run)
     forgotten = []
     for job in _watched(engine):
-        run = alive.get(job.uuid)
-        if run is not None:
-            _seen(job, started_at=run.started_at if run.state is not State.QUEUED else None, waits=run.reason)
+        if runs := alive.get(job.uuid):
+            began = [run.started_at for run in runs if run.state is not State.QUEUED and run.started_at]
+            waits = next((run.reason for run in runs if run.state is State.QUEUED), "")
+            _seen(job, started_at=min(began, default=None), waits=waits)
         elif snapshot.complete and job.told_at and job.told_at + SETTLING < asked_at and job.state != JobState.ACCEPTED:
             if job.state == JobState.UNKNOWN:
                 forgotten.append(job)
             else:
                 with _step(job, "lose_sight"):
                     pass
+    _tasks_started(snapshot.runs)
     return forgotten
+
+
+def _tasks_started(runs: Sequence[LiveRun]) -> None:
+    """Which tasks were seen running: one statement, however many there are."""
+    began = [(run.key.job, run.key.task, run.started_at) for run in runs if run.started_at]
+    if not began:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE jobs_task t SET started_at = s.at
+               FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[]) AS s(uuid, number, at) JOIN jobs_job j USING (uuid)
+               WHERE t.job_id = j.id AND t.number = s.number AND t.started_at IS NULL AND t.outcome = ''""",
+            [list(column) for column in zip(*began, strict=True)],
+        )
 
 
 def _seen(job: Job, *, started_at: datetime | None, waits: str) -> None:
@@ -326,14 +371,20 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
         if Run.objects.filter(key=key).exists():
             said["again"] = True
             return 0
+        task = Task.objects.filter(job=job, number=row.key.task).first()
+        if task is None:
+            logger.warning("%s reports a task that the job doesn't have", key)
+            said["again"] = True
+            return 0
         # A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
         counted = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
-        charged = _charge(job, key, counted, row)
+        charged = _charge(job, task, key, counted, row)
         if charged.overrun:
             grants.overran(job.allocation)
         Run.objects.create(
             job=job,
             key=key,
+            task=row.key.task,
             attempt=row.key.attempt,
             outcome=JobOutcome(row.outcome.value),
             exit_code=row.exit_code,
@@ -345,23 +396,49 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
             log_truncated=row.log_truncated,
             entry=charged.entry,
         )
+        job.held -= task.held
         job.used += charged.used
         job.overrun += charged.overrun
-        job.held = 0
-        job.started_at, job.ended_at, job.exit_code = row.started_at, row.ended_at, row.exit_code
-        job.outcome, job.why, job.waits = JobOutcome(row.outcome.value), row.reason[:400], ""
-        if job.lives:
-            job.state = _after(job, "end")
+        task.used += charged.used
+        task.overrun += charged.overrun
+        task.held = 0
+        task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+        task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
+        task.save()
+        _sum_up(job, task)
         job.save()
     return 1
 
 
-def _charge(job: Job, key: str, used: int, row: UsageRow) -> Booked:
-    """Book a run. The first one ends the hold; one that comes after it is charged by itself."""
-    assert job.hold is not None
+# What a job is said to have come to when its tasks came to different things: the first of these that one of them did.
+WORST_FIRST = (
+    *(JobOutcome.LOST, JobOutcome.OUT_OF_MEMORY, JobOutcome.FAILED, JobOutcome.TIMED_OUT, JobOutcome.REFUSED),
+    *(JobOutcome.CANCELLED, JobOutcome.COMPLETED),
+)
+
+
+def _sum_up(job: Job, task: Task) -> None:
+    """What a locked job is after this task of it has ended: over, once the last one has."""
+    if job.tasks == 1:
+        job.started_at, job.ended_at, job.exit_code = task.started_at, task.ended_at, task.exit_code
+        job.outcome, job.why, job.waits = task.outcome, task.why, ""
+    else:
+        if task.started_at is not None:
+            job.started_at = min(job.started_at or task.started_at, task.started_at)
+        if Task.objects.filter(job=job, outcome="").exists():
+            return
+        came = set(Task.objects.filter(job=job).order_by().values_list("outcome", flat=True).distinct())
+        job.outcome = next(outcome for outcome in WORST_FIRST if outcome in came)
+        job.ended_at, job.waits = max(job.ended_at or task.ended_at, task.ended_at), ""
+    if job.lives:
+        job.state = _after(job, "end")
+
+
+def _charge(job: Job, task: Task, key: str, used: int, row: UsageRow) -> Booked:
+    """Book a run. The first one of its task ends the hold; one that comes after it is charged by itself."""
     if not used or row.started_at is None:
-        if job.lives:
-            ledger.release(hold=job.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
+        if task.lives:
+            ledger.release(hold=task.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
         return Booked(None, 0, 0)
     account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)
     assert account is not None
@@ -370,7 +447,7 @@ def _charge(job: Job, key: str, used: int, row: UsageRow) -> Booked:
         account=account,
         user=job.person_id,
         resource=resource,
-        hold=job.hold,
+        hold=task.hold,
         submitted_at=row.submitted_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
@@ -385,12 +462,17 @@ def _charge(job: Job, key: str, used: int, row: UsageRow) -> Booked:
 
 
 def _end(job: Job, outcome: JobOutcome, *, why: str) -> None:
-    """End a locked job that never ran, and give its hold back."""
-    assert job.hold is not None
+    """End a locked job that never ran, and give every hold of it back."""
+    moment = now()
     job.state = _after(job, "end")
-    job.outcome, job.why, job.held, job.waits, job.ended_at = outcome, why[:400], 0, "", now()
+    job.outcome, job.why, job.held, job.waits, job.ended_at = outcome, why[:400], 0, "", moment
     job.save(update_fields=["state", "outcome", "why", "held", "waits", "ended_at"])
-    ledger.release(hold=job.hold, source=SOURCE, key=str(job.uuid), actor=None, reason=outcome)
+    tasks = Task.objects.filter(job=job, outcome="")
+    unused = [Settlement(hold, 0, hold_key(job.uuid, number)) for hold, number in tasks.values_list("hold", "number")]
+    for answer in ledger.settle_batch(unused, source=SOURCE, actor=None, reason=outcome):
+        if isinstance(answer, Exception):
+            raise answer
+    tasks.update(outcome=outcome, why=why[:400], held=0, ended_at=moment)
 
 
 def _after(job: Job, verb: str) -> JobState:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import MAX_LIMIT_S
+from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
 from madang.web.forms import unusable
 from madang.workflow.errors import Refused
 
@@ -26,13 +26,17 @@ def clean_script(script: str) -> str:
     return script.replace("\r\n", "\n").replace("\r", "\n").rstrip() + "\n"
 
 
-def check(*, name: str, script: str, arguments: Sequence[str], gpus: int, limit_s: int) -> None:
+def check(
+    *, name: str, script: str, arguments: Sequence[str], gpus: int, limit_s: int, tasks: int = 1, parallel: int = 0
+) -> None:
     """Raises Refused with every field that is wrong. `name` and `script` as cleaned above."""
     errors: dict[str, Any] = {
         "name": _name(name),
         "script": _script(script),
         "arguments": _arguments(arguments),
         "gpus": "" if 1 <= gpus <= 1024 else _("From 1 to 1,024 GPUs."),
+        "tasks": "" if 1 <= tasks <= MAX_TASKS else _("From 1 to 10,000 tasks."),
+        "parallel": "" if 0 <= parallel <= MAX_TASKS else _("From 0 to 10,000 at once; 0 is as many as fit."),
         "limit_s": "" if 1 <= limit_s <= MAX_LIMIT_S else _("A time limit is from 1 second to 90 days."),
     }
     errors = {field: message for field, message in errors.items() if message}

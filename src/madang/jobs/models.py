@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from madang.engines.base import MAX_TASKS
 from madang.grants.models import Allocation
 from madang.identity.models import Person
 from madang.workflow.history import tracked
@@ -47,6 +48,8 @@ class JobOutcome(models.TextChoices):
 class Job(models.Model):
     """What a person asked to run. Its uuid is chosen by whoever submits, so that asking twice is asking once.
 
+    It has so many `tasks`, each with its own row, hold and runs, of which at most `parallel` run at once (0: as many as
+    fit). `variables` names the columns of its parameter table; `gpus` and `limit_s` are of each task.
     `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged. From `told_at`
     on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued.
     """
@@ -64,12 +67,14 @@ class Job(models.Model):
     arguments = models.JSONField(default=list)
     gpus = models.PositiveIntegerField(_("GPUs"))
     limit_s = models.PositiveIntegerField(_("time limit"))
+    tasks = models.PositiveIntegerField(_("Tasks"), default=1)
+    parallel = models.PositiveIntegerField(_("At once at most"), default=0)
+    variables = models.JSONField(default=list)
     trusted = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.ACCEPTED)
     outcome = models.CharField(max_length=14, choices=JobOutcome, blank=True)
     exit_code = models.IntegerField(null=True)
     why = models.CharField(max_length=400, blank=True)
-    hold = models.BigIntegerField(null=True)
     held = models.BigIntegerField(default=0)
     used = models.BigIntegerField(default=0)
     overrun = models.BigIntegerField(default=0)
@@ -88,6 +93,8 @@ class Job(models.Model):
                 name="ended_has_an_outcome",
                 condition=(Q(state="ended") & ~Q(outcome="")) | (~Q(state="ended") & Q(outcome="")),
             ),
+            models.CheckConstraint(name="job_has_tasks", condition=Q(tasks__gte=1, tasks__lte=MAX_TASKS)),
+            models.CheckConstraint(name="job_runs_at_once", condition=Q(parallel__lte=MAX_TASKS)),
         ]
         indexes = [
             models.Index(fields=["allocation", "-id"], name="jobs_of_an_allocation"),
@@ -108,8 +115,45 @@ class Job(models.Model):
 
 
 def worst_case(gpus: int, limit_s: int) -> int:
-    """GPU-seconds to hold for a job: GPUs × time limit in begun minutes × 60."""
+    """GPU-seconds to hold for one task of a job: GPUs × time limit in begun minutes × 60."""
     return gpus * -(-limit_s // 60) * 60
+
+
+class Task(models.Model):
+    """One of a job's tasks: its hold, which its own run settles, and how it ended. A plain job has one, number 0.
+
+    `parameters` are the values of the job's `variables`, in their order. `outcome` is empty until it has ended.
+    """
+
+    job = models.ForeignKey(Job, models.PROTECT, related_name="task_rows")
+    number = models.PositiveIntegerField()
+    parameters = models.JSONField(default=list)
+    hold = models.BigIntegerField(unique=True)
+    held = models.BigIntegerField()
+    used = models.BigIntegerField(default=0)
+    overrun = models.BigIntegerField(default=0)
+    outcome = models.CharField(max_length=14, choices=JobOutcome, blank=True)
+    exit_code = models.IntegerField(null=True)
+    why = models.CharField(max_length=400, blank=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["job_id", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="task_numbered_once"),
+            models.CheckConstraint(name="task_number_in_range", condition=Q(number__lt=MAX_TASKS)),
+            models.CheckConstraint(name="task_sums_not_negative", condition=Q(held__gte=0, used__gte=0, overrun__gte=0)),
+            models.CheckConstraint(
+                name="ended_task_holds_nothing",
+                condition=Q(outcome="", ended_at=None) | (~Q(outcome="") & Q(held=0, ended_at__isnull=False)),
+            ),
+        ]
+        indexes = [models.Index(fields=["job"], name="open_tasks_of_a_job", condition=Q(outcome=""))]
+
+    @property
+    def lives(self) -> bool:
+        return not self.outcome
 
 
 class Run(models.Model):
@@ -120,6 +164,7 @@ class Run(models.Model):
 
     job = models.ForeignKey(Job, models.PROTECT, related_name="runs")
     key = models.CharField(max_length=120, unique=True)
+    task = models.PositiveIntegerField(default=0)
     attempt = models.PositiveIntegerField()
     outcome = models.CharField(max_length=14, choices=JobOutcome)
     exit_code = models.IntegerField(null=True)
@@ -134,6 +179,7 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["job", "task"], name="runs_of_a_task")]
 
 
 class Watch(models.Model):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Min, QuerySet, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from madang.identity.access import access_of
+from madang.jobs import sweeps
 from madang.jobs.actions import SOURCE
-from madang.jobs.models import LIVE, Job, JobState, Run, Watch
+from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Task, Watch
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
 from madang.workflow.errors import Missing
@@ -73,8 +74,58 @@ def job_for(person: Any, uuid: UUID) -> Job:
     return job
 
 
-def runs_of(job: Job) -> list[Run]:
-    return list(job.runs.order_by("id"))
+def runs_of(job: Job, task: int | None = None) -> list[Run]:
+    """The ended runs of a job, or of one task of it, in the order in which they were recorded."""
+    rows = job.runs.order_by("id")
+    return list(rows if task is None else rows.filter(task=task))
+
+
+TASKS = 100  # on one page
+
+
+@dataclass(frozen=True)
+class TaskSlice:
+    """One page of a job's tasks by number. `after` continues it; None where this is the end."""
+
+    items: list[Task]
+    after: int | None
+
+
+def tasks_of(job: Job, *, outcome: str = "", after: int | None = None, limit: int = TASKS) -> TaskSlice:
+    """A page of the tasks of a job; `outcome` "open": those that haven't ended, "failed": those that ended badly."""
+    rows = job.task_rows.order_by("number")
+    if outcome == "failed":
+        rows = rows.exclude(outcome__in=["", JobOutcome.COMPLETED])
+    elif outcome:
+        rows = rows.filter(outcome="" if outcome == "open" else outcome)
+    if after is not None:
+        rows = rows.filter(number__gt=after)
+    found = list(rows[: limit + 1])
+    return TaskSlice(found[:limit], found[limit - 1].number if len(found) > limit else None)
+
+
+def task_for(job: Job, number: int) -> Task:
+    """One task of a job that may be seen; Missing where it has none of this number."""
+    task = job.task_rows.filter(number=number).first() if number < job.tasks else None
+    if task is None:
+        raise Missing(_("There is nothing here, or it isn't yours to see."))
+    return task
+
+
+def task_counts(job: Job) -> dict[str, int]:
+    """How many tasks of a job came to what; "running" and "waiting" are those that haven't ended."""
+    rows = job.task_rows.order_by().values_list("outcome").annotate(Count("id"), Count("started_at")).order_by("outcome")
+    counts: dict[str, int] = {}
+    for outcome, number, started in rows:
+        named = {outcome: number} if outcome else {"running": started, "waiting": number - started}
+        counts |= {name: how_many for name, how_many in named.items() if how_many}
+    return counts
+
+
+def again(job: Job) -> str:
+    """The parameter table of the tasks that ended badly, as CSV: submitted, it runs them again under their numbers."""
+    bad = job.task_rows.exclude(outcome__in=["", JobOutcome.COMPLETED]).order_by("number")
+    return sweeps.table_of(job.variables, bad.values_list("number", "parameters"))
 
 
 def history(job: Job, *, limit: int = 50) -> list[LogLine]:
@@ -114,8 +165,15 @@ def lines() -> list[Line]:
 
 
 def mismatches() -> tuple[list[Entry], list[Job]]:
-    """What must never be: holds without a live job behind them, and live jobs whose hold something else has ended."""
-    live = list(Job.objects.filter(state__in=LIVE).only("id", "uuid", "hold"))
+    """What must never be: holds without a live task behind them, and jobs of which a live task's hold is ended by
+    something else, or that live without a live task, or ended with one."""
+    tasks = list(Task.objects.filter(outcome="").order_by().values_list("job_id", "hold"))
     holds = list(ledger.open_holds(source=SOURCE))
-    held, backed = {entry.pk for entry in holds}, {job.hold for job in live}
-    return [entry for entry in holds if entry.pk not in backed], [job for job in live if job.hold not in held]
+    held, backed = {entry.pk for entry in holds}, {hold for _job, hold in tasks}
+    unheld = Q(pk__in={job for job, hold in tasks if hold not in held})
+    # A job lives as long as one of its tasks.
+    lives = Exists(Task.objects.filter(job=OuterRef("pk"), outcome=""))
+    torn = Q(~lives, state__in=LIVE) | Q(lives, state=JobState.ENDED)
+    return [entry for entry in holds if entry.pk not in backed], list(
+        Job.objects.filter(unheld | torn).only("id", "uuid")
+    )

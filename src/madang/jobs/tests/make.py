@@ -133,7 +133,7 @@ class PaperEngine:
 
     def __init__(self) -> None:
         self.specs: dict[UUID, JobSpec] = {}
-        self.live: dict[UUID, LiveRun] = {}
+        self.live: dict[RunKey, LiveRun] = {}
         self.ended: list[UsageRow] = []
         self.canceled: list[UUID] = []
         self.limits: list[Limits] = []
@@ -159,22 +159,26 @@ class PaperEngine:
             raise Conflict("other_content", "submitted before with other content")
         if spec.job not in self.specs:
             self.specs[spec.job] = spec
-            self.live[spec.job] = LiveRun(
-                RunKey(spec.job), State.QUEUED, spec.budget, spec.gpu_type, spec.gpus_per_node, spec.limit_s, now()
-            )
+            for key in (RunKey(spec.job, task) for task in range(spec.tasks)):
+                self.live[key] = LiveRun(
+                    key, State.QUEUED, spec.budget, spec.gpu_type, spec.gpus_per_node, spec.limit_s, now()
+                )
         self._maybe("after submit")
-        return Receipt(spec.job, attempt, str(spec.job), 1, now())
+        return Receipt(spec.job, attempt, str(spec.job), spec.tasks, now())
 
-    def start(self, job: Job) -> None:
-        self.live[job.uuid] = replace(self.live[job.uuid], state=State.RUNNING, started_at=now())
+    def start(self, job: Job, task: int = 0) -> None:
+        key = RunKey(job.uuid, task)
+        self.live[key] = replace(self.live[key], state=State.RUNNING, started_at=now())
 
-    def end(self, job: Job, *, seconds: int = 60, outcome: Outcome = Outcome.COMPLETED, attempt: int = 1) -> UsageRow:
+    def end(
+        self, job: Job, *, seconds: int = 60, outcome: Outcome = Outcome.COMPLETED, task: int = 0, attempt: int = 1
+    ) -> UsageRow:
         """The run ended after so many seconds on all its GPUs."""
-        self.live.pop(job.uuid, None)
+        self.live.pop(RunKey(job.uuid, task), None)
         began = None if seconds == 0 else now() - timedelta(seconds=seconds)
         code = {Outcome.COMPLETED: 0, Outcome.FAILED: 5}.get(outcome)
         row = UsageRow(
-            key=RunKey(job.uuid, 0, attempt),
+            key=RunKey(job.uuid, task, attempt),
             outcome=outcome,
             account="none",
             budget="none",
@@ -193,7 +197,7 @@ class PaperEngine:
 
     def forget(self, job: Job) -> None:
         self.specs.pop(job.uuid)
-        self.live.pop(job.uuid)
+        self.live = {key: run for key, run in self.live.items() if key.job != job.uuid}
 
     def poll(self) -> Snapshot:
         self._maybe("poll")
