@@ -37,7 +37,7 @@ def _allocations(t: Tenant) -> list[dict[str, Any]]:
 
 
 def _jobs(t: Tenant) -> list[dict[str, Any]]:
-    return [{"uuid": j.uuid} for j in (t.job, t.waiting)]
+    return [{"uuid": j.uuid} for j in (t.job, t.waiting, t.swept)]
 
 
 def _program(t: Tenant) -> list[dict[str, Any]]:

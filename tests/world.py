@@ -98,6 +98,7 @@ class Tenant:
     stored: Allocation
     job: Job  # ended, with a log and a file
     waiting: Job  # accepted, not handed over
+    swept: Job  # a sweep, not handed over
     outcome: OutcomeRow
     assignment: Assignment
     indicator: Indicator
@@ -230,6 +231,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
     )
     compute_allocation = grant.allocations.select_related("resource", "grant").get(resource=lent[0])
     job, waiting = (run(member, compute_allocation, mark) for _ in range(2))
+    swept = run(member, compute_allocation, mark, parameters=f"lr,name\n0.1,{mark}\n0.2,{mark}\n")
     ended(job, mark)
     outcome = outcomes.report(
         lead,
@@ -274,6 +276,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         stored=grant.allocations.get(resource=lent[1]),
         job=again(job),
         waiting=again(waiting),
+        swept=again(swept),
         outcome=again(outcome),
         assignment=again(assignment),
         indicator=indicator,
@@ -384,7 +387,7 @@ def decided(
         calls.decide(officer, application=again(application), outcome=result, reason=f"{mark} 평가 결과에 따릅니다.")
 
 
-def run(actor: Person, allocation: Allocation, mark: str) -> Job:
+def run(actor: Person, allocation: Allocation, mark: str, parameters: str = "") -> Job:
     return compute.submit(
         actor,
         uuid=uuid4(),
@@ -394,6 +397,7 @@ def run(actor: Person, allocation: Allocation, mark: str) -> Job:
         arguments=[f"--name={mark}"],
         gpus=1,
         limit_s=600,
+        parameters=parameters,
     )
 
 

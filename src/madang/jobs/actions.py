@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Snapshot, State, UsageRow
@@ -107,9 +108,9 @@ def submit(
             for number, (hold, values) in enumerate(zip(holds, sweep.rows, strict=True))
         )
         said["on"] = job
-        from madang.jobs import tasks
+        from madang.jobs.tasks import hand_over as later
 
-        tasks.hand_over.configure(lock=str(uuid)).defer(job=job.pk)
+        later.configure(lock=str(uuid)).defer(job=job.pk)
     job.refresh_from_db()
     return job
 
@@ -429,7 +430,7 @@ def _sum_up(job: Job, task: Task) -> None:
             return
         came = set(Task.objects.filter(job=job).order_by().values_list("outcome", flat=True).distinct())
         job.outcome = next(outcome for outcome in WORST_FIRST if outcome in came)
-        job.ended_at, job.waits = max(job.ended_at or task.ended_at, task.ended_at), ""
+        job.ended_at, job.waits = Task.objects.filter(job=job).aggregate(Max("ended_at"))["ended_at__max"], ""
     if job.lives:
         job.state = _after(job, "end")
 

@@ -143,7 +143,9 @@ class Task(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["job", "number"], name="task_numbered_once"),
             models.CheckConstraint(name="task_number_in_range", condition=Q(number__lt=MAX_TASKS)),
-            models.CheckConstraint(name="task_sums_not_negative", condition=Q(held__gte=0, used__gte=0, overrun__gte=0)),
+            models.CheckConstraint(
+                name="task_sums_not_negative", condition=Q(held__gte=0, used__gte=0, overrun__gte=0)
+            ),
             models.CheckConstraint(
                 name="ended_task_holds_nothing",
                 condition=Q(outcome="", ended_at=None) | (~Q(outcome="") & Q(held=0, ended_at__isnull=False)),

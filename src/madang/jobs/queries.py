@@ -114,7 +114,7 @@ def task_for(job: Job, number: int) -> Task:
 
 def task_counts(job: Job) -> dict[str, int]:
     """How many tasks of a job came to what; "running" and "waiting" are those that haven't ended."""
-    rows = job.task_rows.order_by().values_list("outcome").annotate(Count("id"), Count("started_at")).order_by("outcome")
+    rows = job.task_rows.order_by("outcome").values_list("outcome").annotate(Count("id"), Count("started_at"))
     counts: dict[str, int] = {}
     for outcome, number, started in rows:
         named = {outcome: number} if outcome else {"running": started, "waiting": number - started}

@@ -130,10 +130,14 @@ def files(script: str, sweep: Sweep) -> tuple[InputFile, ...]:
 
 def table_of(variables: list[str], tasks: Iterable[tuple[int, list[str]]]) -> str:
     """These tasks (number, values) as a table that runs them under the same numbers."""
+    if NUMBER in variables:
+        return csv_of(variables, (values for _number, values in tasks))
+    return csv_of([NUMBER, *variables], ([str(number), *values] for number, values in tasks))
+
+
+def csv_of(variables: list[str], rows: Iterable[list[str]]) -> str:
+    """A table as `read` reads it."""
     out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    numbered = NUMBER in variables
-    write(variables if numbered else [NUMBER, *variables])
-    for number, values in tasks:
-        write(values if numbered else [str(number), *values])
+    # A row of one empty value would be an empty line, which is no row: it is quoted.
+    csv.writer(out, lineterminator="\n").writerows([variables, *rows])
     return out.getvalue()

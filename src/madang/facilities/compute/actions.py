@@ -102,6 +102,9 @@ def submit(
     arguments: Sequence[str] = (),
     gpus: int,
     limit_s: int,
+    tasks: int = 1,
+    parallel: int = 0,
+    parameters: str = "",
 ) -> Job:
     """Run a script on an allocation: where and how is the partition's to say. See `jobs.actions.submit`."""
     partition = Partition.objects.select_related("cluster").filter(resource=allocation.resource_id).first()
@@ -118,6 +121,9 @@ def submit(
         limit_s=limit_s,
         engine=partition.cluster.code,
         partition=partition.name,
+        tasks=tasks,
+        parallel=parallel,
+        parameters=parameters,
         trusted=host.is_shipped(script),
     )
 

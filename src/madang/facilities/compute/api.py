@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
-from madang.engines.base import MAX_LIMIT_S
+from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
 from madang.facilities.compute import actions, queries
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
@@ -17,19 +17,23 @@ from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
 from madang.jobs.models import Job
+from madang.jobs.sweeps import MOST_TABLE
 from madang.web.api import BIG, PROBLEMS, Id, In, Line, Ref, Whole, bytes_of
 
 router = Router()
 
 Script = Annotated[str, Field(max_length=MOST_SCRIPT_BYTES, min_length=2)]
 Argument = Annotated[str, Field(max_length=MOST_ARGUMENT)]
+TaskNumber = Annotated[int, Query(ge=0, lt=MAX_TASKS)]
 Offset = Annotated[int, Field(ge=0, le=BIG)]
 
 
 class JobIn(In):
     """A script to run. `uuid` is yours to choose: the same one with the same content is the same job.
 
-    `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes.
+    `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes, for each task. With several `tasks`,
+    each is told its number by MADANG_TASK, and at most `parallel` run at once (0: as many as fit). `parameters` is a
+    table in CSV: its first line names variables, each further line is one task, which gets them in its environment.
     """
 
     allocation: Ref
@@ -38,6 +42,9 @@ class JobIn(In):
     arguments: Annotated[list[Argument], Field(max_length=MOST_ARGUMENTS)] = []
     gpus: Annotated[Whole, Field(ge=1, le=1024)] = 1
     limit_s: Annotated[Whole, Field(ge=1, le=MAX_LIMIT_S)]
+    tasks: Annotated[Whole, Field(ge=1, le=MAX_TASKS)] = 1
+    parallel: Annotated[Whole, Field(ge=0, le=MAX_TASKS)] = 0
+    parameters: Annotated[str, Field(max_length=MOST_TABLE)] = ""
     uuid: UUID | None = None
 
 
@@ -55,6 +62,9 @@ class JobOut(Schema):
     gpu_type: str
     gpus: int
     limit_s: int
+    tasks: int
+    parallel: int
+    variables: list[str]
     state: str
     outcome: str
     exit_code: int | None
@@ -150,16 +160,68 @@ class PartitionsOut(Schema):
     next: int | None = None
 
 
-class EstimateOut(Schema):
-    """GPU-seconds; `krw` is the list price, null without a rate. Negative `left_after`: not covered."""
+class ForecastOut(Schema):
+    """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
+    price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
+    "waits" (for how long isn't known) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
+    slots and `ahead` waiting tasks as seen at `seen_at`.
+    """
 
     held: int
     krw: int | None
+    own_krw: int | None
     left_after: int
+    start: Literal["now", "waits", "unknown"]
+    free: int | None
+    ahead: int | None
+    seen_at: datetime | None
+
+
+class TaskOut(Schema):
+    """One task of a job; `parameters` are its row of the table. `outcome` is empty while it lives."""
+
+    number: int
+    parameters: dict[str, str]
+    outcome: str
+    exit_code: int | None
+    why: str
+    held: int
+    used: int
+    overrun: int
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class TasksOut(Schema):
+    """By number; pass `next` as `after` to read on."""
+
+    items: list[TaskOut]
+    next: int | None
+
+
+class TableOut(Schema):
+    """A table in CSV, to be submitted as `parameters`; empty where no task ended badly."""
+
+    parameters: str
 
 
 OWN = (
-    *("uuid", "name", "partition", "gpu_type", "gpus", "limit_s", "state", "outcome", "exit_code", "why", "waits"),
+    *(
+        "uuid",
+        "name",
+        "partition",
+        "gpu_type",
+        "gpus",
+        "limit_s",
+        "tasks",
+        "parallel",
+        "variables",
+        "state",
+        "outcome",
+        "exit_code",
+        "why",
+        "waits",
+    ),
     *("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at"),
 )
 
@@ -228,17 +290,18 @@ def balance(request: HttpRequest) -> dict[str, Any]:
     return {"items": items}
 
 
-@router.get("/estimate", response={200: EstimateOut} | PROBLEMS, summary="What a job would hold and cost")
-def estimate(
+@router.get("/forecast", response={200: ForecastOut} | PROBLEMS, summary="What a job would hold, cost and wait for")
+def forecast(
     request: HttpRequest,
     allocation: Id,
     gpus: Annotated[int, Query(ge=1, le=1024)],
     limit_s: Annotated[int, Query(ge=1, le=MAX_LIMIT_S)],
-) -> queries.Estimate:
+    tasks: Annotated[int, Query(ge=1, le=MAX_TASKS)] = 1,
+) -> queries.Forecast:
     offer = next((offer for offer in queries.offers(request.user) if offer.allocation.pk == allocation), None)
     if offer is None:
         raise queries.missing()
-    return queries.estimate(offer, gpus, limit_s)
+    return queries.forecast(offer, gpus, limit_s, tasks)
 
 
 @router.post("/jobs", response={201: JobOut} | PROBLEMS, summary="Submit a job")
@@ -252,6 +315,9 @@ def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
         arguments=data.arguments,
         gpus=data.gpus,
         limit_s=data.limit_s,
+        tasks=data.tasks,
+        parallel=data.parallel,
+        parameters=data.parameters,
     )
     return Status(201, job_out(job_queries.job_for(request.user, row.uuid)))
 
@@ -286,16 +352,51 @@ def cancel(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     return job_out(job_actions.cancel(me(request), job=job_queries.job_for(request.user, uuid)))
 
 
-@router.get("/jobs/{uuid:uuid}/log", response={200: JobLogOut} | PROBLEMS, summary="The log from an offset on")
-def log(request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=BIG)] = 0) -> dict[str, Any]:
+@router.get("/jobs/{uuid:uuid}/tasks", response={200: TasksOut} | PROBLEMS, summary="The tasks of a job, by number")
+def tasks(
+    request: HttpRequest,
+    uuid: UUID,
+    outcome: Literal["", "open", "failed"] = "",
+    after: Annotated[int | None, Query(ge=0, le=MAX_TASKS)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
-    part = queries.log_part(row, offset)
+    page = job_queries.tasks_of(row, outcome=outcome, after=after, limit=limit)
+    items = [
+        {
+            "parameters": dict(zip(row.variables, task.parameters, strict=True)),
+            **{name: getattr(task, name) for name in TaskOut.model_fields if name != "parameters"},
+        }
+        for task in page.items
+    ]
+    return {"items": items, "next": page.after}
+
+
+@router.get(
+    "/jobs/{uuid:uuid}/again",
+    response={200: TableOut} | PROBLEMS,
+    summary="The tasks that ended badly, as a table to run them again",
+)
+def again(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    table = job_queries.again(job_queries.job_for(request.user, uuid))
+    return {"parameters": table if table.count("\n") > 1 else ""}
+
+
+@router.get(
+    "/jobs/{uuid:uuid}/log", response={200: JobLogOut} | PROBLEMS, summary="The log of a task from an offset on"
+)
+def log(
+    request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=BIG)] = 0, task: TaskNumber = 0
+) -> dict[str, Any]:
+    row = job_queries.job_for(request.user, uuid)
+    lives = queries.task_of(row, task).lives
+    part = queries.log_part(row, offset, task, lives=lives)
     return {
         "text": part.text,
         "offset": part.offset,
         "next": part.next,
         "size": part.size,
-        "complete": not row.lives and part.next >= part.size,
+        "complete": not lives and part.next >= part.size,
         "state": row.state,
     }
 
@@ -306,15 +407,17 @@ def log(request: HttpRequest, uuid: UUID, offset: Annotated[int, Query(ge=0, le=
     summary="All of the log, as bytes",
     openapi_extra=bytes_of("text/plain"),
 )
-def whole_log(request: HttpRequest, uuid: UUID) -> Any:
+def whole_log(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> Any:
     row = job_queries.job_for(request.user, uuid)
-    return StreamingHttpResponse(queries.whole_log(row), content_type="text/plain; charset=utf-8")
+    queries.task_of(row, task)
+    return StreamingHttpResponse(queries.whole_log(row, task), content_type="text/plain; charset=utf-8")
 
 
-@router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a job wrote")
-def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+@router.get("/jobs/{uuid:uuid}/files", response={200: FilesOut} | PROBLEMS, summary="The files that a task wrote")
+def files(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
-    return {"items": [] if queries.removing(row) else queries.files_of(row)}
+    queries.task_of(row, task)
+    return {"items": [] if queries.removing(row) else queries.files_of(row, task)}
 
 
 @router.get(
@@ -323,9 +426,10 @@ def files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     summary="One file, as bytes",
     openapi_extra=bytes_of("application/octet-stream"),
 )
-def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
+def file(request: HttpRequest, uuid: UUID, path: str, task: TaskNumber = 0) -> Any:
     row = job_queries.job_for(request.user, uuid)
-    opened = queries.open_file(row, path)
+    queries.task_of(row, task)
+    opened = queries.open_file(row, path, task)
     return FileResponse(
         opened, as_attachment=True, filename=path.rsplit("/", 1)[-1], content_type="application/octet-stream"
     )

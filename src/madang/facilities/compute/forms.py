@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from madang.catalog.models import Resource
-from madang.engines.base import WORD
+from madang.engines.base import MAX_TASKS, WORD
 from madang.facilities.compute.models import Cluster
 from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
+from madang.jobs.sweeps import MOST_TABLE
 from madang.web import amounts
 from madang.web.forms import Form, TextField, Upload, WholeNumber
 
@@ -39,6 +40,17 @@ class ScriptText(forms.CharField):
         super().__init__(strip=False, max_length=MOST_SCRIPT_BYTES, **kwargs)
 
 
+class TableText(forms.CharField):
+    """A table in CSV, kept as it was typed."""
+
+    widget = forms.Textarea(
+        attrs={"rows": 5, "class": "code", "spellcheck": "false", "autocapitalize": "off", "placeholder": "lr,seed"}
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, max_length=MOST_TABLE, **kwargs)
+
+
 class SubmitForm(Form):
     """What to run, on which allocation, with how much. Offers only what allocation, partition and balance allow."""
 
@@ -60,6 +72,32 @@ class SubmitForm(Form):
         label=_("Script"),
         required=False,
         help_text=_("Its first line names the program that runs it: #!/usr/bin/env python3"),
+    )
+    tasks = WholeNumber(
+        label=_("Tasks"),
+        min_value=1,
+        max_value=MAX_TASKS,
+        required=False,
+        help_text=_("How often it runs, each time with its own GPUs and limit. MADANG_TASK says which: 0, 1, 2 …"),
+    )
+    parallel = WholeNumber(
+        label=_("At once at most"),
+        min_value=0,
+        max_value=MAX_TASKS,
+        required=False,
+        help_text=_("Empty: as many as fit."),
+    )
+    table = Upload(
+        label=_("Parameter table as a file"),
+        required=False,
+        help_text=_("CSV, or paste it below."),
+    )
+    parameters = TableText(
+        label=_("Parameter table"),
+        required=False,
+        help_text=_(
+            "CSV: the first line names variables, each further line is one task that gets them as environment."
+        ),
     )
     arguments = TextField(
         label=_("Arguments"),
@@ -96,23 +134,32 @@ class SubmitForm(Form):
         if file and script and script.strip():
             self.add_error("script", _("Give the script once: as a file or pasted."))
         elif file:
-            cleaned["script"] = self._read(file)
+            cleaned["script"] = self._read("file", file, MOST_SCRIPT_BYTES)
         elif not (script or "").strip() and "script" not in self.errors and "file" not in self.errors:
             self.add_error("script", _("Paste a script, or choose a file."))
+        if table := cleaned.get("table"):
+            if (cleaned.get("parameters") or "").strip():
+                self.add_error("parameters", _("Give the table once: as a file or pasted."))
+            cleaned["parameters"] = self._read("table", table, 4 * MOST_TABLE)
+        cleaned["tasks"], cleaned["parallel"] = cleaned.get("tasks") or 1, cleaned.get("parallel") or 0
         try:
             cleaned["argv"] = shlex.split(cleaned.get("arguments") or "")
         except ValueError:
             self.add_error("arguments", _("A quotation mark isn't closed."))
         return cleaned
 
-    def _read(self, file: Any) -> str:
-        if file.size > MOST_SCRIPT_BYTES:
-            self.add_error("file", _("A script has at most 200 kB. Larger things belong into a dataset."))
+    def _read(self, name: str, file: Any, most: int) -> str:
+        if file.size > most:
+            too_large = {
+                "file": _("A script has at most 200 kB. Larger things belong into a dataset."),
+                "table": _("A parameter table has at most 1,000,000 characters."),
+            }
+            self.add_error(name, too_large[name])
             return ""
         try:
             return str(file.read().decode("utf-8-sig"))
         except UnicodeDecodeError:
-            self.add_error("file", _("This isn't a text file in UTF-8."))
+            self.add_error(name, _("This isn't a text file in UTF-8."))
             return ""
 
 

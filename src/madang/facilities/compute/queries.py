@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Any, BinaryIO
 
 from django.db.models import QuerySet
@@ -24,7 +26,7 @@ from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named
-from madang.jobs.models import Job, Watch, worst_case
+from madang.jobs.models import Job, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.web.templatetags.madang import SEOUL
@@ -102,22 +104,49 @@ def usable_on(person: Any, resource: int) -> Allocation | None:
     )
 
 
+class Start(StrEnum):
+    """When a job would start, as far as that is known."""
+
+    NOW = "now"  # enough slots are free and nothing waits
+    WAITS = "waits"  # others are before it, or too few slots are free: for how long, nobody can say
+    UNKNOWN = "unknown"  # the engine hasn't answered lately
+
+
 @dataclass(frozen=True)
-class Estimate:
-    """What a job would hold: GPU-seconds, its list price in KRW (None without a rate), and what would be left."""
+class Forecast:
+    """What a job would take before it is submitted. `held` is its worst case in GPU-seconds, over all of its tasks;
+    `krw` that at list price and `own_krw` the organization's own share of it by its agreement, both None without a
+    rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
+    `seen_at`, None where that isn't known.
+    """
 
     held: int
     krw: int | None
+    own_krw: int | None
     left_after: int
+    start: Start
+    free: int | None
+    ahead: int | None
+    seen_at: datetime | None
 
     @property
     def covered(self) -> bool:
         return self.left_after >= 0
 
 
-def estimate(offer: Offer, gpus: int, limit_s: int) -> Estimate:
-    held = worst_case(gpus, limit_s)
-    return Estimate(held, offer.rate.price_of(held) if offer.rate else None, offer.left - held)
+def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
+    held = worst_case(gpus, limit_s) * tasks
+    krw = offer.rate.price_of(held) if offer.rate else None
+    paid, whole = offer.allocation.own_share_krw, offer.allocation.list_krw
+    # Rounded up as the list price is: a job is never said to be cheaper than it can get.
+    own = None if krw is None or paid is None or whole is None else -(-krw * paid // whole) if whole else 0
+    start, free, ahead, seen_at = Start.UNKNOWN, None, None, None
+    watch = jobs.watches().get(offer.partition.cluster.code)
+    if watch and watch.answered_at and watch.answered_at + SILENT >= now():
+        spot = _place(offer.partition, watch, offer.rate)
+        free, ahead, seen_at = spot.free, spot.queued, watch.answered_at
+        start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS
+    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at)
 
 
 def price_of(job: Job) -> int | None:
@@ -127,8 +156,13 @@ def price_of(job: Job) -> int | None:
     return rate.price_of(job.used) if rate else None
 
 
-def first_run(job: Job) -> RunKey:
-    return RunKey(job.uuid)
+def run_of(job: Job, task: int) -> RunKey:
+    return RunKey(job.uuid, task)
+
+
+def task_of(job: Job, number: int) -> Task | Job:
+    """The task of this number, Missing where there is none. A job of one task says itself what became of it."""
+    return job if job.tasks == 1 and number == 0 else jobs.task_for(job, number)
 
 
 def engine_of(job: Job) -> EngineWithFiles:
@@ -149,33 +183,33 @@ class LogPart:
         return self.offset
 
 
-def log_tail(job: Job) -> LogPart:
-    """The end of the log, from the beginning of a line on."""
-    engine, run = engine_of(job), first_run(job)
+def log_tail(job: Job, task: int = 0, *, lives: bool | None = None) -> LogPart:
+    """The end of a task's log, from the beginning of a line on. `lives`: it may still write (None: as its job)."""
+    engine, run = engine_of(job), run_of(job, task)
     size = engine.log_size(run)
     start = max(0, size - SHOWN_LOG)
     data = engine.log(run, start, SHOWN_LOG)
     if start:
         cut = data.find(b"\n") + 1
         start, data = start + cut, data[cut:]
-    data = text.whole(data) if job.lives else data
+    data = text.whole(data) if (job.lives if lives is None else lives) else data
     return LogPart(text.plain(data), start, start + len(data), size)
 
 
-def log_part(job: Job, offset: int, *, size: int = CHUNK) -> LogPart:
-    """What was written since `offset`: whole lines while the job lives, so that no sequence is cut in two."""
-    engine, run = engine_of(job), first_run(job)
+def log_part(job: Job, offset: int, task: int = 0, *, lives: bool | None = None, size: int = CHUNK) -> LogPart:
+    """What was written since `offset`: whole lines while the task lives, so that no sequence is cut in two."""
+    engine, run = engine_of(job), run_of(job, task)
     there = engine.log_size(run)
     offset = min(max(0, offset), there)
     data = text.whole(engine.log(run, offset, size))
-    if (job.lives or len(data) == size) and b"\n" in data:
+    if ((job.lives if lives is None else lives) or len(data) == size) and b"\n" in data:
         data = data[: data.rfind(b"\n") + 1]
     return LogPart(text.plain(data), offset, offset + len(data), there)
 
 
-def whole_log(job: Job) -> Any:
-    """The bytes of the log in pieces."""
-    engine, run = engine_of(job), first_run(job)
+def whole_log(job: Job, task: int = 0) -> Any:
+    """The bytes of a task's log in pieces."""
+    engine, run = engine_of(job), run_of(job, task)
     offset, size = 0, engine.log_size(run)
     while offset < size and (piece := engine.log(run, offset, CHUNK)):
         offset += len(piece)
@@ -194,10 +228,10 @@ def removing(job: Job) -> bool:
     return not job.lives and storage.is_going(job)
 
 
-def files_of(job: Job) -> list[JobFile]:
-    """What the job has written so far; empty where it hasn't started or its files were deleted."""
+def files_of(job: Job, task: int = 0) -> list[JobFile]:
+    """What a task of the job has written so far; empty where it hasn't started or its files were deleted."""
     try:
-        found = engine_of(job).files(first_run(job))
+        found = engine_of(job).files(run_of(job, task))
     except (NoFile, Unavailable, FileNotFoundError):
         return []
     return [
@@ -210,11 +244,11 @@ def _unaddressable(path: str) -> bool:
     return UNADDRESSABLE.search(path) is not None
 
 
-def open_file(job: Job, path: str) -> BinaryIO:
+def open_file(job: Job, path: str, task: int = 0) -> BinaryIO:
     if _unaddressable(path):
         raise missing()
     try:
-        return engine_of(job).open_file(first_run(job), path)
+        return engine_of(job).open_file(run_of(job, task), path)
     except NoFile as error:
         raise missing() from error
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,13 +13,15 @@ from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.catalog.actions import may_keep
+from madang.engines.base import MAX_TASKS
 from madang.facilities.compute import actions, queries, words
 from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
-from madang.jobs.models import Job, JobState
+from madang.jobs import sweeps
+from madang.jobs.models import Job, JobOutcome, JobState, Task
 from madang.workflow.errors import Refused
 
 
@@ -124,20 +127,24 @@ def new(request: HttpRequest) -> HttpResponse:
                     arguments=said["argv"],
                     gpus=said["gpus"],
                     limit_s=said["limit_s"],
+                    tasks=said["tasks"],
+                    parallel=said["parallel"],
+                    parameters=said["parameters"],
                 )
                 return redirect("compute:job", uuid=job.uuid)
     else:
         form = SubmitForm(offers, chosen=chosen, initial=_initial(request, given))
-    context = {"form": form, "offers": offers, "offer": chosen, "estimate": _estimate(chosen, form)}
+    context = {"form": form, "offers": offers, "offer": chosen, **_forecast(chosen, form)}
     template = "compute/new.html#choices" if request.htmx else "compute/new.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=422 if form.errors else 200)
 
 
 def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
     """What was typed so far; or, to run a job again, what it was."""
-    known = {
-        name: given[name] for name in ("name", "script", "arguments", "gpus", "limit_s", "uuid") if given.get(name)
-    }
+    known = {name: given[name] for name in TYPED if given.get(name)}
+    if (table := request.FILES.get("table")) and (table.size or 0) <= 4 * sweeps.MOST_TABLE:
+        # A file can't be put back into a form, so it goes on as what was pasted.
+        known["parameters"] = table.read().decode("utf-8-sig", errors="replace")
     if source := request.GET.get("from"):
         try:
             before = job_queries.job_for(request.user, UUID(source))
@@ -151,57 +158,124 @@ def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
             "arguments": shlex.join(before.arguments),
             "gpus": before.gpus,
             "limit_s": -(-before.limit_s // 60),
+            **_tasks_again(request, before),
             **known,
         }
     known.setdefault("uuid", uuid4())
     return known
 
 
-def _estimate(offer: queries.Offer | None, form: SubmitForm) -> queries.Estimate | None:
-    """For what is chosen in the form now, where that makes sense."""
+TYPED = ("name", "script", "arguments", "gpus", "limit_s", "uuid", "tasks", "parallel", "parameters")
+
+
+def _tasks_again(request: HttpRequest, before: Job) -> dict[str, Any]:
+    """The tasks of a job that is run again: all of them, or those that ended badly."""
+    known: dict[str, Any] = {"parallel": before.parallel or ""}
+    if request.GET.get("tasks") == "failed":
+        return known | {"parameters": job_queries.again(before)}
+    if before.variables:
+        return known | {"parameters": sweeps.csv_of(before.variables, sweeps.of(before).rows)}
+    return known | {"tasks": before.tasks if before.tasks > 1 else ""}
+
+
+def _forecast(offer: queries.Offer | None, form: SubmitForm) -> dict[str, Any]:
+    """For what is chosen in the form now, where that makes sense; what is wrong with its table, if something is."""
     gpus, minutes = number(str(form["gpus"].value() or "1")), number(str(form["limit_s"].value() or ""))
-    if offer is None or not gpus or not minutes or gpus > 1024 or minutes > 90 * 1440:
-        return None
-    return queries.estimate(offer, gpus, minutes * 60)
+    tasks = number(str(form["tasks"].value() or "1"))
+    if offer is None or not gpus or not minutes or not tasks or gpus > 1024 or minutes > 90 * 1440 or tasks > MAX_TASKS:
+        return {"forecast": None}
+    try:
+        count = sweeps.read(str(form["parameters"].value() or ""), tasks=tasks).tasks
+    except Refused as refused:
+        return {"forecast": None, "table_problem": str(refused)}
+    return {"forecast": queries.forecast(offer, gpus, minutes * 60, count), "tasks": count}
 
 
 @login_required
 @require_safe
 def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
-    context = {**_facts(row), "log": queries.log_tail(row), "history": _history(row)}
+    part = _part(request, row)
+    tail = queries.log_tail(row, part.number, lives=part.lives)
+    context = {**_facts(row, part), "log": tail, "history": _history(row), **_tasks(request, row)}
     return render(request, "compute/job.html", context)
 
 
 @login_required
 @require_safe
 def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """What was written since `offset`, and the state of the job: asked for again and again until the job has ended."""
+    """What was written since `offset`, and the state of the job: asked for again and again until the task has ended."""
     row = job_queries.job_for(request.user, uuid)
-    part = queries.log_part(row, number(request.GET.get("offset")) or 0)
+    part = _part(request, row)
+    more = queries.log_part(row, number(request.GET.get("offset")) or 0, part.number, lives=part.lives)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:job", uuid=uuid)
-    done = not row.lives and part.next >= part.size
-    return render(
-        request, "compute/job_more.html", {**_facts(row), "log": part, "done": done, "history": _history(row)}
-    )
+    done = not part.lives and more.next >= more.size
+    context = {**_facts(row, part), "log": more, "done": done, "history": _history(row)}
+    return render(request, "compute/job_more.html", context)
 
 
-def _facts(row: Job) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Part:
+    """The task whose log and files a page shows; `query` names it in addresses, empty where a job has only one."""
+
+    number: int
+    lives: bool
+    query: str
+    task: Task | None
+
+
+def _part(request: HttpRequest, row: Job) -> Part:
+    asked = number(request.GET.get("task", "0"))
+    if asked is None:
+        raise queries.missing()
+    found = queries.task_of(row, asked)
+    task = found if isinstance(found, Task) else None
+    return Part(asked, found.lives, f"task={asked}" if row.tasks > 1 else "", task)
+
+
+def _tasks(request: HttpRequest, row: Job) -> dict[str, Any]:
+    """A page of the table of outcomes, where there are several tasks."""
+    if row.tasks == 1:
+        return {}
+    kept = request.GET.copy()
+    kept.pop("after", None)
+    outcome = {"failed": "failed", "open": "open"}.get(request.GET.get("outcome", ""), "")
+    page = job_queries.tasks_of(row, outcome=outcome, after=number(request.GET.get("after")))
+    return {
+        "tasks": page,
+        "outcome": outcome,
+        "more": f"?{kept.urlencode()}&after={page.after}" if page.after is not None else "",
+        "first": f"?{kept.urlencode()}" if "after" in request.GET else "",
+    }
+
+
+def _facts(row: Job, part: Part) -> dict[str, Any]:
     removing = queries.removing(row)
-    files = [] if removing else queries.files_of(row)
+    files = [] if removing else queries.files_of(row, part.number)
     return {
         "job": row,
+        "part": part,
+        "counts": (counts := _counts(row)),
+        "failed": any(name not in ("completed", "running", "waiting") for name, _said, _many in counts),
         "steps": _steps(row),
         "waits": words.waits(row.waits),
-        "why": words.why(row.why),
-        "runs": job_queries.runs_of(row),
+        "why": words.why(row.why or (part.task.why if part.task else "")),
+        "runs": job_queries.runs_of(row, part.number),
         "files": files,
         "removing": removing,
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
         "watch": job_queries.watches().get(row.engine),
     }
+
+
+def _counts(row: Job) -> list[tuple[str, str, int]]:
+    """How many tasks came to what: (state, its name, how many); nothing where there is only one."""
+    if row.tasks == 1:
+        return []
+    names = {"running": pgettext("job", "run"), "waiting": pgettext("job", "wait"), **dict(JobOutcome.choices)}
+    return [(name, str(names[name]), how_many) for name, how_many in job_queries.task_counts(row).items()]
 
 
 def _history(row: Job) -> list[dict[str, Any]]:
@@ -244,8 +318,10 @@ def _attachment(response: HttpResponse | StreamingHttpResponse) -> HttpResponse 
 @require_safe
 def whole_log(request: HttpRequest, uuid: UUID) -> Any:
     row = job_queries.job_for(request.user, uuid)
-    response = StreamingHttpResponse(queries.whole_log(row), content_type="text/plain; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{uuid}.log"'
+    part = _part(request, row)
+    response = StreamingHttpResponse(queries.whole_log(row, part.number), content_type="text/plain; charset=utf-8")
+    of_task = f".{part.number}" if part.query else ""
+    response["Content-Disposition"] = f'attachment; filename="{uuid}{of_task}.log"'
     return _attachment(response)
 
 
@@ -262,7 +338,7 @@ def script(request: HttpRequest, uuid: UUID) -> Any:
 @require_safe
 def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
     row = job_queries.job_for(request.user, uuid)
-    opened = queries.open_file(row, path)
+    opened = queries.open_file(row, path, _part(request, row).number)
     name = path.rsplit("/", 1)[-1]
     return _attachment(FileResponse(opened, as_attachment=True, filename=name, content_type="application/octet-stream"))
 

@@ -23,7 +23,7 @@ from madang.workflow.errors import Missing, Refused, Stale
 
 pytestmark = [pytest.mark.django_db]
 TEN_HOURS = 10 * 3600
-TABLE = "lr,name\n0.1,first\n0.01,\"it's, $(touch x) `id`\"\n0.001,한글\n"
+TABLE = 'lr,name\n0.1,first\n0.01,"it\'s, $(touch x) `id`"\n0.001,한글\n'
 
 
 def again(job: Job) -> Job:
@@ -212,7 +212,7 @@ def test_the_same_uuid_with_another_table_is_refused(paper):
     assert (Task.objects.count(), make.balance(row)[0]) == (3, 1800)
 
 
-SHOW = "#!/bin/sh\nprintf '%s|%s|%s|%s' \"$MADANG_TASK\" \"$lr\" \"$name\" \"$*\"\nls -A . >&2\n"
+SHOW = '#!/bin/sh\nprintf \'%s|%s|%s|%s\' "$MADANG_TASK" "$lr" "$name" "$*"\nls -A . >&2\n'
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])

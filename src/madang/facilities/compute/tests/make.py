@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from django.utils.timezone import now
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from madang.catalog.tests import make as catalog
+from madang.engines.base import Outcome, RunKey, UsageRow
 from madang.engines.local.folders import place
 from madang.facilities.compute import actions, host, tasks
 from madang.facilities.compute.models import Cluster, Partition
@@ -57,9 +60,9 @@ def job(row: Allocation, actor: Person | None = None, **facts: Any) -> Job:
     return actions.submit(actor or jobs.holder(row), allocation=row, **wanted)
 
 
-def folder(job: Job) -> Path:
+def folder(job: Job, task: int = 0) -> Path:
     """The folder of its run, as the dispatcher makes it."""
-    path = place(host.runs_of(job.engine), jobs.actions.RunKey(job.uuid))
+    path = place(host.runs_of(job.engine), jobs.actions.RunKey(job.uuid, task))
     (path / "work").mkdir(parents=True, exist_ok=True)
     return path
 
@@ -73,9 +76,36 @@ def worked() -> int:
     return len(found)
 
 
-def wrote(job: Job, log: bytes = b"", **files: bytes) -> None:
-    """As if the run had written this log and these files."""
-    path = folder(job)
+def ended(job: Job, outcomes: list[str], seconds: int = 60) -> Job:
+    """As if every task had run so long on all its GPUs and come to this, and its engine had said so."""
+    jobs.actions.record_usage(
+        job.engine,
+        [
+            UsageRow(
+                key=RunKey(job.uuid, task),
+                outcome=Outcome(outcome),
+                account="none",
+                budget="none",
+                machine=job.engine,
+                gpu_type=job.gpu_type,
+                gpus=job.gpus,
+                declared=True,
+                submitted_at=job.submitted_at,
+                started_at=now() - timedelta(seconds=seconds),
+                ended_at=now(),
+                gpu_seconds=seconds * job.gpus,
+                exit_code=0 if outcome == "completed" else 1,
+            )
+            for task, outcome in enumerate(outcomes)
+        ],
+    )
+    job.refresh_from_db()
+    return job
+
+
+def wrote(job: Job, log: bytes = b"", task: int = 0, **files: bytes) -> None:
+    """As if the run of a task had written this log and these files."""
+    path = folder(job, task)
     (path / "out.log").write_bytes(log)
     for name, content in files.items():
         (path / "work" / name.replace("_", ".")).write_bytes(content)

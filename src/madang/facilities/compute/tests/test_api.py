@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,8 +10,9 @@ from django.test import Client
 from madang.catalog.tests import make as catalog
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
-from madang.jobs.models import Job
+from madang.jobs.models import Job, Watch
 from madang.jobs.tests import make as jobs
+from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
 BASE = "/api/v1/compute"
@@ -44,7 +46,17 @@ def test_a_job_by_the_api_from_balance_to_log():
         "declared": True,
     }
     asked = {"allocation": row.pk, "gpus": 2, "limit_s": 61}
-    assert client.get(f"{BASE}/estimate", asked).json() == {"held": 240, "krw": 134, "left_after": 35_760}
+    forecast = client.get(f"{BASE}/forecast", asked).json()
+    assert forecast == {
+        "held": 240,
+        "krw": 134,
+        "own_krw": None,
+        "left_after": 35_760,
+        "start": "unknown",
+        "free": None,
+        "ahead": None,
+        "seen_at": None,
+    }
     answer = submit(client, row, arguments=["--epochs", "3"])
     assert answer.status_code == 201
     made = answer.json()
@@ -99,6 +111,15 @@ def test_the_same_uuid_is_the_same_job_and_other_content_is_a_conflict():
         {"uuid": "x"},
         {"gpus": 5},
         {"limit_s": 999_999},
+        {"tasks": 0},
+        {"tasks": 10_001},
+        {"tasks": "many"},
+        {"parallel": -1},
+        {"parameters": 5},
+        {"parameters": "lr\n"},
+        {"parameters": "lr,lr\n1,2\n"},
+        {"parameters": "lr\n" + "x" * 1_000_000},
+        {"parameters": "lr\n1\n2\n", "tasks": 3},
     ],
 )
 def test_bad_input_is_a_problem_and_nothing_is_half_done(facts):
@@ -134,3 +155,64 @@ def test_partitions_need_no_login():
     where = make.partition()
     (row,) = Client().get(f"{BASE}/partitions").json()["items"]
     assert (row["partition"], row["gpus"], row["declared"], row["sandbox"]) == (where.name, 8, True, None)
+
+
+def test_a_sweep_by_the_api_from_the_table_to_its_failed_tasks_again():
+    row = make.allocation()
+    client = program(jobs.holder(row))
+    made = submit(client, row, parameters="lr,seed\n0.1,1\n0.2,2\n", parallel=1).json()
+    assert (made["tasks"], made["parallel"], made["variables"], made["held"]) == (2, 1, ["lr", "seed"], 1200)
+    job = Job.objects.get(uuid=made["uuid"])
+    base = f"{BASE}/jobs/{job.uuid}"
+    make.wrote(job, log=b"first\n", a_txt=b"a")
+    make.wrote(job, log=b"second\n", task=1, b_txt=b"bb")
+    assert [client.get(f"{base}/log", {"task": task}).json()["text"] for task in (0, 1)] == ["first\n", "second\n"]
+    assert b"".join(client.get(f"{base}/log.txt", {"task": 1}).streaming_content) == b"second\n"
+    files = client.get(f"{base}/files", {"task": 1}).json()["items"]
+    assert [(file["path"], file["size"]) for file in files] == [("b.txt", 2)]
+    assert b"".join(client.get(f"{base}/files/b.txt", {"task": 1}).streaming_content) == b"bb"
+    assert client.get(f"{base}/files/b.txt").status_code == 404
+    assert client.get(f"{base}/again").json() == {"parameters": ""}
+    make.ended(job, ["completed", "failed"])
+    assert client.get(f"{base}/log", {"task": 1}).json()["complete"]
+    tasks = client.get(f"{base}/tasks", {"limit": 1}).json()
+    assert (tasks["next"], tasks["items"][0]["parameters"]) == (0, {"lr": "0.1", "seed": "1"})
+    (bad,) = client.get(f"{base}/tasks", {"outcome": "failed"}).json()["items"]
+    assert (bad["number"], bad["outcome"], bad["used"], bad["held"]) == (1, "failed", 60, 0)
+    again = client.get(f"{base}/again").json()
+    assert again == {"parameters": "MADANG_TASK,lr,seed\n1,0.2,2\n"}
+    assert submit(client, row, **again).json()["held"] == 600
+
+
+@pytest.mark.parametrize("task", ["2", "-1", "x", "9" * 30])
+def test_a_task_that_is_not_there_is_a_problem(task):
+    row = make.allocation()
+    job = make.job(row, tasks=2)
+    client = program(jobs.holder(row))
+    for part in ("log", "log.txt", "files", "files/a.txt"):
+        assert client.get(f"{BASE}/jobs/{job.uuid}/{part}", {"task": task}).status_code in (404, 422)
+
+
+def test_a_forecast_counts_every_task_and_says_what_it_waits_for():
+    where = make.partition()
+    catalog.rate(where.resource, price_krw=2000)
+    row = make.allocation(where)
+    row.list_krw, row.reduction_krw = 1000, 900
+    row.save()
+    client = program(jobs.holder(row))
+    asked = {"allocation": row.pk, "gpus": 2, "limit_s": 3600, "tasks": 6}
+
+    def heard(busy, queued, seconds=1):
+        slots = [{"gpu_type": where.gpu_type, "slots": 8, "busy": busy, "queued": queued}]
+        Watch.objects.update_or_create(
+            engine=where.cluster.code,
+            defaults={"answered_at": now() - timedelta(seconds=seconds), "health": {"slots": slots, "lag_s": 1}},
+        )
+        found = client.get(f"{BASE}/forecast", asked).json()
+        assert (found["held"], found["krw"], found["own_krw"], found["left_after"]) == (43_200, 24_000, 2400, -7200)
+        return found["start"], found["free"], found["ahead"]
+
+    assert heard(busy=6, queued=0) == ("now", 2, 0)
+    assert heard(busy=7, queued=0) == ("waits", 1, 0)
+    assert heard(busy=2, queued=3) == ("waits", 6, 3)
+    assert heard(busy=0, queued=0, seconds=60) == ("unknown", None, None)

@@ -79,7 +79,7 @@ def test_the_cost_is_calculated_by_the_server_without_javascript():
     row = make.allocation(where)
     page = browser(jobs.holder(row)).post(NEW, filled(row, gpus=2, limit_s=90, calculate="1"))
     assert (page.status_code, Job.objects.count()) == (200, 0)
-    estimate = page.context["estimate"]
+    estimate = page.context["forecast"]
     assert (estimate.held, estimate.krw, estimate.left_after) == (2 * 90 * 60, 6000, 10 * 3600 - 10800)
     assert "₩6,000" in page.content.decode()
     assert page.context["form"]["script"].value() == make.SCRIPT
@@ -408,3 +408,105 @@ def test_the_names_of_people_and_jobs_are_escaped_everywhere():
     row = make.allocation()
     make.job(row, name='"><img src=x>')
     assert "<img src=x>" not in browser(jobs.holder(row)).get("/compute/jobs/").content.decode()
+
+
+TABLE = "lr,seed\n0.1,1\n0.2,<b>2</b>\n0.3,3\n"
+
+
+def test_a_pasted_table_is_a_sweep_and_the_forecast_counts_its_rows():
+    row = make.allocation()
+    client = browser(jobs.holder(row))
+    data = filled(row, parameters=TABLE.replace("\n", "\r\n"), parallel=2)
+    page = client.post(NEW, {**data, "calculate": "1"})
+    assert (page.context["forecast"].held, page.context["tasks"], Job.objects.count()) == (1800, 3, 0)
+    assert client.post(NEW, data).status_code == 302
+    job = Job.objects.get()
+    assert (job.tasks, job.parallel, job.variables, job.held) == (3, 2, ["lr", "seed"], 1800)
+
+
+def test_a_table_comes_as_a_file_too_and_calculating_keeps_it():
+    row = make.allocation()
+    client = browser(jobs.holder(row))
+    page = client.post(NEW, filled(row, table=SimpleUploadedFile("t.csv", TABLE.encode()), calculate="1"))
+    assert (page.context["forecast"].held, page.context["form"]["parameters"].value()) == (1800, TABLE)
+    assert client.post(NEW, filled(row, table=SimpleUploadedFile("t.csv", TABLE.encode()))).status_code == 302
+    assert Job.objects.get().tasks == 3
+
+
+def test_a_table_that_is_none_is_said_while_calculating():
+    row = make.allocation()
+    page = browser(jobs.holder(row)).post(NEW, filled(row, parameters="a,b\n1\n", calculate="1"))
+    assert (page.status_code, page.context["forecast"]) == (200, None)
+    assert "Row 1 has 1 values" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ({"tasks": "0"}, "tasks"),
+        ({"tasks": "10001"}, "tasks"),
+        ({"tasks": "x"}, "tasks"),
+        ({"parallel": "-1"}, "parallel"),
+        ({"parallel": "9" * 40}, "parallel"),
+        ({"parameters": "a,b\n1\n"}, "parameters"),
+        ({"parameters": "MADANG_JOB\n1\n"}, "parameters"),
+        ({"parameters": TABLE, "tasks": "2"}, "tasks"),
+        ({"parameters": TABLE, "table": SimpleUploadedFile("t.csv", b"a\n1\n")}, "parameters"),
+        ({"table": SimpleUploadedFile("t.csv", b"\xff\xfe\x00")}, "table"),
+    ],
+)
+def test_bad_tasks_are_said_at_their_field_and_nothing_is_half_done(facts, field):
+    row = make.allocation()
+    page = browser(jobs.holder(row)).post(NEW, filled(row, **facts))
+    assert (page.status_code, list(page.context["form"].errors)) == (422, [field])
+    assert (Job.objects.count(), jobs.balance(row)[0]) == (0, 0)
+
+
+def test_the_page_of_a_sweep_shows_each_task_with_its_values_its_log_and_its_end():
+    row = make.allocation()
+    job = make.job(row, parameters=TABLE)
+    make.wrote(job, log=b"zero\n")
+    make.wrote(job, log=b"one\n", task=1, b_txt=b"b")
+    client, address = browser(jobs.holder(row)), reverse("compute:job", args=[job.uuid])
+    page = client.get(address, {"task": 1})
+    text = page.content.decode()
+    assert ("Log of task 1" in text, "one\n" in text, "zero\n" in text) == (True, True, False)
+    assert ("&lt;b&gt;2&lt;/b&gt;" in text, "<b>2</b>" in text) == (True, False)
+    assert f"{reverse('compute:file', args=[job.uuid, 'b.txt'])}?task=1" in text
+    assert "Run the failed ones again" not in text
+    assert client.get(reverse("compute:file", args=[job.uuid, "b.txt"]), {"task": 1}).status_code == 200
+    more = client.get(reverse("compute:log", args=[job.uuid]), {"offset": 0, "task": 1}, headers={"HX-Request": "true"})
+    assert more.content.decode().startswith("one\n<section")
+    assert "offset=4&amp;task=1" in more.content.decode()
+    make.ended(job, ["completed", "failed", "timed_out"])
+    page = client.get(address, {"outcome": "failed"})
+    assert [task.number for task in page.context["tasks"].items] == [1, 2]
+    assert [(name, many) for name, _said, many in page.context["counts"]] == [
+        ("completed", 1),
+        ("failed", 1),
+        ("timed_out", 1),
+    ]
+    assert "Run the failed ones again" in page.content.decode()
+    form = client.get(NEW, {"from": str(job.uuid), "tasks": "failed"}).context["form"]
+    assert form["parameters"].value() == "MADANG_TASK,lr,seed\n1,0.2,<b>2</b>\n2,0.3,3\n"
+    form = client.get(NEW, {"from": str(job.uuid)}).context["form"]
+    assert form["parameters"].value() == TABLE
+
+
+@pytest.mark.parametrize("task", ["3", "99999", "9" * 30, "-1", "x", ""])
+def test_a_task_that_is_not_there_is_no_page(task):
+    row = make.allocation()
+    job = make.job(row, parameters=TABLE)
+    client = browser(jobs.holder(row))
+    for name in ("job", "log", "whole_log"):
+        assert client.get(reverse(f"compute:{name}", args=[job.uuid]), {"task": task}).status_code == 404
+
+
+def test_a_job_of_many_tasks_shows_a_hundred_of_them_at_a_time_with_as_many_queries():
+    row = make.allocation(amount=10**9)
+    few, many = make.job(row, tasks=2), make.job(row, tasks=250)
+    client = browser(jobs.holder(row))
+    asked = [queries_of(client, reverse("compute:job", args=[job.uuid])) for job in (few, many)]
+    assert asked[0] == asked[1] <= 12
+    page = client.get(reverse("compute:job", args=[many.uuid]), {"after": 99})
+    assert [task.number for task in page.context["tasks"].items] == list(range(100, 200))

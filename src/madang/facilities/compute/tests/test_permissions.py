@@ -27,13 +27,13 @@ def theirs() -> Job:
 
 def pages(job: Job) -> list[tuple[str, str]]:
     base = f"/compute/jobs/{job.uuid}/"
-    reads = ["", "log/", "log.txt", "script.txt", "files/secret.txt"]
+    reads = ["", "log/", "log.txt", "script.txt", "files/secret.txt", "?task=0", "?outcome=failed"]
     return [("get", base + path) for path in reads] + [("post", base + "cancel/"), ("post", base + "delete-files/")]
 
 
 def operations(job: Job) -> list[tuple[str, str]]:
     base = f"/api/v1/compute/jobs/{job.uuid}"
-    reads = ["", "/log", "/log.txt", "/files", "/files/secret.txt"]
+    reads = ["", "/log", "/log.txt", "/files", "/files/secret.txt", "/tasks", "/again"]
     return [("get", base + path) for path in reads] + [("post", base + "/cancel"), ("delete", base + "/files")]
 
 
@@ -93,7 +93,7 @@ def test_nobody_else_sees_or_touches_a_tenants_job_by_the_api(who):
     for address in ("/api/v1/compute/jobs", "/api/v1/compute/balance", "/api/v1/compute/partitions"):
         answer = client.get(address)
         assert (answer.status_code, SECRET in body(answer)) == (200, False)
-    estimate = client.get("/api/v1/compute/estimate", {"allocation": job.allocation_id, "gpus": 1, "limit_s": 60})
+    estimate = client.get("/api/v1/compute/forecast", {"allocation": job.allocation_id, "gpus": 1, "limit_s": 60})
     assert estimate.status_code == 404
     wanted = {"allocation": job.allocation_id, "name": "x", "script": make.SCRIPT, "limit_s": 60}
     for uuid in (uuid4(), job.uuid):

@@ -100,6 +100,26 @@ def test_a_job_runs_in_its_sandbox_from_the_queue_to_the_bill(partition):
     settled(row, job, least=4, most=20)
 
 
+def test_each_task_of_a_sweep_runs_with_its_row_in_its_own_folder(partition):
+    row = make.allocation(partition)
+    script = '#!/bin/sh\necho "$MADANG_TASK of $MADANG_TASKS: $lr $1"\necho "$lr" > out.txt\ntest "$lr" != "it\'s 2"\n'
+    job = make.job(row, script=script, arguments=["x y"], parameters="lr\n0.1\nit's 2\n0.3\n")
+    work()
+    mover = dispatcher(partition.cluster.code)
+    until(job, "ended", partition.cluster.code, mover=mover)
+    mover.close()
+    assert [queries.log_tail(job, task).text for task in range(3)] == [
+        "0 of 3: 0.1 x y\n",
+        "1 of 3: it's 2 x y\n",
+        "2 of 3: 0.3 x y\n",
+    ]
+    with queries.open_file(job, "out.txt", 2) as file:
+        assert file.read() == b"0.3\n"
+    assert (job.outcome, job_queries.task_counts(job)) == ("failed", {"completed": 2, "failed": 1})
+    assert jobs.balance(row) == (0, job.used, TEN_HOURS - job.used)
+    assert (job_queries.mismatches(), ledger.check()) == (([], []), [])
+
+
 def test_the_loops_that_a_site_starts_run_a_job_and_stop_when_told(partition):
     row = make.allocation(partition)
     job = make.job(row, script="#!/bin/sh\necho hello\n")
