@@ -199,6 +199,31 @@ class TasksOut(Schema):
     next: int | None
 
 
+class PointOut(Schema):
+    """The mean use of all GPUs and the part of their memory that was taken, in percent, in a stretch up to `at`."""
+
+    at: datetime
+    utilization: float | None
+    memory: float
+
+
+class EfficiencyOut(Schema):
+    """Of the last run of a task. Times in seconds, memory in MiB, `utilization` the mean of its GPUs in percent and
+    `idle` the slots that did nothing; null where nobody measured. `advice` by the rules of version `rules`.
+    """
+
+    wall_s: int
+    limit_s: int
+    peak_memory_mb: int | None
+    memory_mb: int
+    utilization: float | None
+    idle: list[int] | None
+    samples: int
+    points: list[PointOut]
+    advice: list[str]
+    rules: str
+
+
 class TableOut(Schema):
     """A table in CSV, to be submitted as `parameters`; empty where no task ended badly."""
 
@@ -380,6 +405,20 @@ def tasks(
 def again(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     table = job_queries.again(job_queries.job_for(request.user, uuid))
     return {"parameters": table if table.count("\n") > 1 else ""}
+
+
+@router.get(
+    "/jobs/{uuid:uuid}/efficiency",
+    response={200: EfficiencyOut} | PROBLEMS,
+    summary="What an ended task used of what it asked for",
+)
+def efficiency(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> Any:
+    row = job_queries.job_for(request.user, uuid)
+    queries.task_of(row, task)
+    found = queries.efficiency_of(row, job_queries.runs_of(row, task))
+    if found is None:
+        raise queries.missing()
+    return found
 
 
 @router.get(

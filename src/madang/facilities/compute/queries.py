@@ -18,7 +18,7 @@ from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
 from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
-from madang.facilities.compute import storage, text
+from madang.facilities.compute import efficiency, storage, text
 from madang.facilities.compute.models import Cluster, Partition
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.grants.queries import allocations_for_jobs
@@ -26,7 +26,7 @@ from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named
-from madang.jobs.models import Job, Task, Watch, worst_case
+from madang.jobs.models import Job, Run, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.web.templatetags.madang import SEOUL
@@ -167,6 +167,18 @@ def task_of(job: Job, number: int) -> Task | Job:
 
 def engine_of(job: Job) -> EngineWithFiles:
     return engine_named(job.engine)
+
+
+def efficiency_of(job: Job, runs: Sequence[Run]) -> efficiency.Report | None:
+    """What the last of these runs used of what it asked for; None where none has run."""
+    if not runs:
+        return None
+    run = runs[-1]
+    try:
+        samples = engine_of(job).samples(RunKey(job.uuid, run.task, run.attempt))
+    except Unavailable:
+        samples = ()
+    return efficiency.report(job, run, samples)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def _tasks(request: HttpRequest, row: Job) -> dict[str, Any]:
 
 
 def _facts(row: Job, part: Part) -> dict[str, Any]:
-    removing = queries.removing(row)
+    removing, runs = queries.removing(row), job_queries.runs_of(row, part.number)
     files = [] if removing else queries.files_of(row, part.number)
     return {
         "job": row,
@@ -261,7 +261,8 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "steps": _steps(row),
         "waits": words.waits(row.waits),
         "why": words.why(row.why or (part.task.why if part.task else "")),
-        "runs": job_queries.runs_of(row, part.number),
+        "runs": runs,
+        "report": queries.efficiency_of(row, runs) if not part.lives else None,
         "files": files,
         "removing": removing,
         "files_size": sum(entry.size for entry in files),

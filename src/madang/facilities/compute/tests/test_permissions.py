@@ -33,7 +33,7 @@ def pages(job: Job) -> list[tuple[str, str]]:
 
 def operations(job: Job) -> list[tuple[str, str]]:
     base = f"/api/v1/compute/jobs/{job.uuid}"
-    reads = ["", "/log", "/log.txt", "/files", "/files/secret.txt", "/tasks", "/again"]
+    reads = ["", "/log", "/log.txt", "/files", "/files/secret.txt", "/tasks", "/again", "/efficiency"]
     return [("get", base + path) for path in reads] + [("post", base + "/cancel"), ("delete", base + "/files")]
 
 
