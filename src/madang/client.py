@@ -11,11 +11,12 @@ Every answer that isn't what was asked for is raised as a `Problem`, with the me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
+from urllib.parse import quote
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -98,6 +99,70 @@ class Client:
             raise Unreachable(self.url) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def balance(self) -> list[dict[str, Any]]:
+        """The allocations that jobs can run on now; amounts in GPU-seconds."""
+        return list(self.get("/compute/balance")["items"])
+
+    def forecast(self, *, allocation: int, limit_s: int, gpus: int = 1, tasks: int = 1) -> dict[str, Any]:
+        """What a job would hold (GPU-seconds), cost (KRW) and wait for; nothing is submitted."""
+        return dict(self.get("/compute/forecast", allocation=allocation, limit_s=limit_s, gpus=gpus, tasks=tasks))
+
+    def submit(
+        self,
+        *,
+        allocation: int,
+        name: str,
+        script: str,
+        limit_s: int,
+        gpus: int = 1,
+        arguments: Sequence[str] = (),
+        tasks: int = 1,
+        parallel: int = 0,
+        parameters: str = "",
+        uuid: UUID | None = None,
+    ) -> dict[str, Any]:
+        """Submit a job of `tasks` tasks, or of one for each row of `parameters`, a table in CSV. Without a `uuid` it
+        gets a new one: name your own where it may be submitted twice."""
+        body = {
+            "uuid": str(uuid or uuid4()),
+            "allocation": allocation,
+            "name": name,
+            "script": script,
+            "gpus": gpus,
+            "limit_s": limit_s,
+            "arguments": list(arguments),
+            "tasks": tasks,
+            "parallel": parallel,
+            "parameters": parameters,
+        }
+        return dict(self.post("/compute/jobs", body))
+
+    def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """The jobs of your organization, newest first, page by page: `whose`, `state`, `allocation` as in the API."""
+        after = None
+        while True:
+            page = self.get("/compute/jobs", after=after, **filters)
+            yield from page["items"]
+            if (after := page["next"]) is None:
+                return
+
+    def logs(self, job: str, task: int = 0) -> str:
+        """All that a task has written to its log so far."""
+        at, text = 0, ""
+        while True:
+            part = self.get(f"/compute/jobs/{job}/log", offset=at, task=task)
+            text += part["text"]
+            if part["next"] >= part["size"] or part["next"] == at:
+                return text
+            at = part["next"]
+
+    def cancel(self, job: str) -> dict[str, Any]:
+        return dict(self.post(f"/compute/jobs/{job}/cancel"))
+
+    def cp(self, job: str, path: str, to: Path, task: int = 0) -> Iterator[int]:
+        """Fetch a file that a task wrote; as `download`."""
+        return self.download(f"/compute/jobs/{job}/files/{quote(path)}", to, task=task)
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
-from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 from rich.markup import escape
@@ -25,6 +24,12 @@ LIMIT = re.compile(
     r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?", re.ASCII
 )
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+Task = Annotated[int, typer.Option("--task", min=0, max=9999, help="Which of its tasks.")]
+Tasks = Annotated[int, typer.Option(min=1, max=10_000, help="How many tasks, each with its own GPUs and limit.")]
+Table = Annotated[
+    Path | None,
+    typer.Option("--sweep", exists=True, dir_okay=False, help="A table in CSV: one task for each row, as environment."),
+]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
 
 
@@ -77,7 +82,7 @@ def _job(client: Client, asked: str) -> dict[str, Any]:
 
 def _offer(client: Client, allocation: int | None, partition: str | None, gpus: int) -> dict[str, Any]:
     """The allocation to charge: the named one, else the only one that fits."""
-    offers = client.get("/compute/balance")["items"]
+    offers = client.balance()
     fitting = [
         o
         for o in offers
@@ -114,6 +119,9 @@ def submit(
     allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
     partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
     uuid: Annotated[UUID | None, typer.Option(help="Your own uuid: submitting it again is the same job.")] = None,
+    tasks: Tasks = 1,
+    parallel: Annotated[int, typer.Option(min=0, max=10_000, help="Tasks at once; 0: as many as fit.")] = 0,
+    sweep: Table = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the log until the job ends.")] = False,
     json: Json = False,
 ) -> None:
@@ -121,40 +129,121 @@ def submit(
     text, limit_s = _script(script), seconds(limit)
     with site() as client:
         offer = _offer(client, allocation, partition, gpus)
-        body = {
-            "uuid": str(uuid or uuid4()),
-            "allocation": offer["allocation"],
-            "name": name or script.name,
-            "script": text,
-            "arguments": arguments or [],
-            "gpus": gpus,
-            "limit_s": limit_s,
-        }
-        job = client.post("/compute/jobs", body)
+        job = client.submit(
+            uuid=uuid,
+            allocation=offer["allocation"],
+            name=name or script.name,
+            script=text,
+            arguments=arguments or [],
+            gpus=gpus,
+            limit_s=limit_s,
+            tasks=tasks,
+            parallel=parallel,
+            parameters=_script(sweep) if sweep else "",
+        )
         if wait:
             job = _follow(client, job, quiet=json)
         if json:
             as_json(job)
         elif not wait:
             out.print(plain(job["uuid"]))
+            many = f"{job['tasks']:,} tasks of " if job["tasks"] > 1 else ""
             say(
-                f"{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: {hours(job['held'])} GPU-hours "
-                f"held, {hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
+                f"{many}{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: "
+                f"{hours(job['held'])} GPU-hours held, {hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
             )
         _leave(job, waited=wait)
+
+
+@answers
+def forecast(
+    gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
+    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "01:00:00",
+    tasks: Tasks = 1,
+    allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    json: Json = False,
+) -> None:
+    """What a job would hold, cost and wait for. Nothing is submitted."""
+    limit_s = seconds(limit)
+    with site() as client:
+        offer = _offer(client, allocation, partition, gpus)
+        found = client.forecast(allocation=offer["allocation"], gpus=gpus, limit_s=limit_s, tasks=tasks)
+    if json:
+        as_json(found)
+        return
+    price = "no rate" if found["krw"] is None else f"₩{found['krw']:,}"
+    own = "" if found["own_krw"] is None else f" (your own share ₩{found['own_krw']:,})"
+    seen = here(found["seen_at"]) if found["seen_at"] else ""
+    start = {
+        "now": f"at once: {found['free']} slots were free at {seen}",
+        "waits": f"it waits: {found['ahead']} tasks were before it, {found['free']} slots free at {seen}; "
+        "how long isn't known",
+        "unknown": "not known: the engine hasn't answered lately",
+    }[found["start"]]
+    covered = "" if found["left_after"] >= 0 else " (not covered)"
+    table(
+        ["", ""],
+        [
+            ["held at most", f"{hours(found['held'])} GPU-hours"],
+            ["list price", price + own],
+            ["left after", f"{hours(found['left_after'])} GPU-hours{covered}"],
+            ["start", start],
+        ],
+    )
+
+
+@answers
+def tasks(
+    uuid: JobId,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that ended badly.")] = False,
+    json: Json = False,
+) -> None:
+    """The tasks of a job and how they ended."""
+    with site() as client:
+        address, found, after = f"/compute/jobs/{_job(client, uuid)['uuid']}/tasks", [], None
+        while True:
+            page = client.get(address, outcome="failed" if failed else "", after=after, limit=1000)
+            found += page["items"]
+            if (after := page["next"]) is None:
+                break
+    if json:
+        as_json(found)
+        return
+    table(
+        ["task", "state", "exit code", "GPU-hours", "parameters"],
+        (
+            [
+                task["number"],
+                task["outcome"] or ("running" if task["started_at"] else "waiting"),
+                "" if task["exit_code"] is None else task["exit_code"],
+                hours(task["used"] if task["outcome"] else task["held"]),
+                " ".join(f"{name}={value}" for name, value in task["parameters"].items()),
+            ]
+            for task in found
+        ),
+    )
 
 
 @answers
 def jobs(
     mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Only what waits or runs.")] = False,
+    over: Annotated[bool, typer.Option("--ended", help="Only what has ended.")] = False,
+    allocation: Annotated[int | None, typer.Option(min=1, help="Only of this allocation.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
     json: Json = False,
 ) -> None:
     """The newest jobs of your organization."""
+    if live and over:
+        fail("--live or --ended, not both", USAGE)
     with site() as client:
         found = client.get(
-            "/compute/jobs", whose="mine" if mine else "organization", state="live" if live else "", limit=limit
+            "/compute/jobs",
+            whose="mine" if mine else "organization",
+            state="live" if live else "ended" if over else "",
+            allocation=allocation,
+            limit=limit,
         )
     if json:
         as_json(found["items"])
@@ -166,7 +255,7 @@ def jobs(
                 job["uuid"][:8],
                 job["name"],
                 job["outcome"] or job["state"],
-                f"{job['gpus']} {job['gpu_type']}",
+                f"{job['gpus']} {job['gpu_type']}" + (f" × {job['tasks']:,}" if job["tasks"] > 1 else ""),
                 hours(job["used"] if job["outcome"] else job["held"]),
                 here(job["submitted_at"]),
             ]
@@ -191,29 +280,27 @@ def job(uuid: JobId, json: Json = False) -> None:
 def logs(
     uuid: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    task: Task = 0,
     json: Json = False,
 ) -> None:
     """What a job wrote to its log. With -f: as it writes, and then how it ended."""
     with site() as client:
         found = _job(client, uuid)
         if follow:
-            _leave(_follow(client, found, quiet=json), waited=True)
+            _leave(_follow(client, found, quiet=json, task=task), waited=True)
             return
-        at, complete, text = 0, False, ""
-        while not complete:
-            part = client.get(f"/compute/jobs/{found['uuid']}/log", offset=at)
-            text += part["text"]
-            complete, at = part["next"] >= part["size"] or part["next"] == at, part["next"]
+        text = client.logs(found["uuid"], task)
     if json:
         as_json({"uuid": found["uuid"], "log": text})
     else:
         out.print(plain(text), end="", soft_wrap=True)
 
 
-def _follow(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+def _follow(client: Client, job: dict[str, Any], *, quiet: bool, task: int = 0) -> dict[str, Any]:
+    """Print the log of a task until it ends, and give the job as it is then."""
     at, pause, said = 0, 0.3, ""
     while True:
-        part = client.get(f"/compute/jobs/{job['uuid']}/log", offset=at)
+        part = client.get(f"/compute/jobs/{job['uuid']}/log", offset=at, task=task)
         if part["text"] and not quiet:
             out.print(plain(part["text"]), end="", soft_wrap=True)
         if part["state"] != said and not quiet:
@@ -238,7 +325,7 @@ def _leave(job: dict[str, Any], *, waited: bool) -> None:
 def cancel(uuid: JobId, json: Json = False) -> None:
     """End a job. What it used until then is charged, the rest comes back."""
     with site() as client:
-        found = client.post(f"/compute/jobs/{_job(client, uuid)['uuid']}/cancel")
+        found = client.cancel(_job(client, uuid)["uuid"])
     if json:
         as_json(found)
     else:
@@ -246,10 +333,10 @@ def cancel(uuid: JobId, json: Json = False) -> None:
 
 
 @answers
-def files(uuid: JobId, json: Json = False) -> None:
+def files(uuid: JobId, task: Task = 0, json: Json = False) -> None:
     """The files that a job wrote."""
     with site() as client:
-        found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files")["items"]
+        found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files", task=task)["items"]
     if json:
         as_json(found)
     else:
@@ -266,6 +353,7 @@ def files(uuid: JobId, json: Json = False) -> None:
 def cp(
     source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files.")],
     to: Annotated[Path, typer.Argument(help="A folder, or for one file its new name.")] = Path(),
+    task: Task = 0,
 ) -> None:
     """Fetch files that a job wrote. Those that can't be fetched are named, and the others fetched all the same."""
     uuid, colon, path = source.partition(":")
@@ -273,7 +361,7 @@ def cp(
         fail("name the file as JOB:PATH, or all of them as JOB:", USAGE)
     with site() as client:
         found = _job(client, uuid)
-        entries = client.get(f"/compute/jobs/{found['uuid']}/files")["items"]
+        entries = client.get(f"/compute/jobs/{found['uuid']}/files", task=task)["items"]
         wanted = [entry for entry in entries if not path or entry["path"] == path]
         if not wanted:
             fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
@@ -286,7 +374,7 @@ def cp(
                 bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
                 try:
                     target = _target(to, entry["path"], whole=not path)
-                    for size in client.download(f"/compute/jobs/{found['uuid']}/files/{quote(entry['path'])}", target):
+                    for size in client.cp(found["uuid"], entry["path"], target, task):
                         progress.advance(bar, size)
                 except OSError as error:
                     missed.append(f"{entry['path']}: it can't be written here: {error.strerror}")
@@ -321,7 +409,7 @@ def _target(to: Path, path: str, *, whole: bool) -> Path:
 def balance(json: Json = False) -> None:
     """What you hold, and what is left of it, in GPU-hours."""
     with site() as client:
-        offers = client.get("/compute/balance")["items"]
+        offers = client.balance()
     if json:
         as_json(offers)
         return
@@ -341,5 +429,5 @@ def balance(json: Json = False) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (submit, jobs, job, logs, cancel, files, cp, balance):
+    for command in (submit, forecast, jobs, job, tasks, logs, cancel, files, cp, balance):
         app.command(rich_help_panel="Jobs")(command)

@@ -385,3 +385,42 @@ def test_the_holder_of_nothing_is_told_where_to_look(terminal, tmp_path):
     assert answer.exit_code == 1
     assert "madang balance" in answer.stderr
     assert terminal("balance", MADANG_TOKEN=token).exit_code == 0
+
+
+@database
+def test_a_sweep_from_its_forecast_to_its_failed_tasks(world, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("lr,seed\n0.1,1\n0.2,2\n")
+    foreseen = world.type.json("forecast", "--gpus", "2", "--time", "10", "--tasks", "2")
+    assert (foreseen["held"], foreseen["left_after"], foreseen["start"]) == (2400, 33_600, "unknown")
+    said = world.type("forecast", "--tasks", "100", "--time", "60")
+    assert (said.exit_code, "100.00 GPU-hours" in said.stdout, "not covered" in said.stdout) == (0, True, True)
+    made = world.type("submit", str(world.script), "--time", "10", "--sweep", str(table), "--parallel", "1")
+    assert (made.exit_code, "2 tasks of 1 ×" in made.stderr) == (0, True)
+    job = Job.objects.get()
+    assert (job.tasks, job.parallel, job.held) == (2, 1, 1200)
+    make.wrote(job, b"one\n", task=1, b_txt=b"b")
+    make.ended(job, ["completed", "failed"])
+    short = str(job.uuid)[:8]
+    assert world.type("logs", short, "--task", "1").stdout == "one\n"
+    assert world.type("logs", "-f", short, "--task", "1").exit_code == 10
+    assert [row["path"] for row in world.type.json("files", short, "--task", "1")] == ["b.txt"]
+    assert world.type("cp", f"{short}:b.txt", str(tmp_path / "b"), "--task", "1").exit_code == 0
+    assert (tmp_path / "b").read_bytes() == b"b"
+    assert "lr=0.2 seed=2" in world.type("tasks", short).stdout
+    assert [task["number"] for task in world.type.json("tasks", short, "--failed")] == [1]
+    assert world.type("logs", short, "--task", "2").exit_code == 4
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("lr,seed\n0.1\n")
+    refused = world.type("submit", str(world.script), "--sweep", str(wrong))
+    assert (refused.exit_code, "Row 1 has 1 values" in refused.stderr) == (1, True)
+
+
+@database
+def test_jobs_are_found_by_state_and_allocation(world):
+    first, second = world.job(), world.job()
+    ended(first)
+    assert [row["uuid"] for row in world.type.json("jobs", "--ended")] == [str(first.uuid)]
+    assert [row["uuid"] for row in world.type.json("jobs", "--live")] == [str(second.uuid)]
+    assert world.type.json("jobs", "--allocation", str(world.allocation.pk + 1)) == []
+    assert world.type("jobs", "--live", "--ended").exit_code == 2
