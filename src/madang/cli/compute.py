@@ -150,7 +150,8 @@ def submit(
             many = f"{job['tasks']:,} tasks of " if job["tasks"] > 1 else ""
             say(
                 f"{many}{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: "
-                f"{hours(job['held'])} GPU-hours held, {hours(offer['left'] - job['held'])} left. `madang logs -f {job['uuid'][:8]}` follows it."
+                f"{hours(job['held'])} GPU-hours held, {hours(offer['left'] - job['held'])} left. "
+                f"`madang logs -f {job['uuid'][:8]}` follows it."
             )
         _leave(job, waited=wait)
 

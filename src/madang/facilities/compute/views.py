@@ -171,7 +171,7 @@ TYPED = ("name", "script", "arguments", "gpus", "limit_s", "uuid", "tasks", "par
 def _tasks_again(request: HttpRequest, before: Job) -> dict[str, Any]:
     """The tasks of a job that is run again: all of them, or those that ended badly."""
     known: dict[str, Any] = {"parallel": before.parallel or ""}
-    if request.GET.get("tasks") == "failed":
+    if request.GET.get("again") == "failed":
         return known | {"parameters": job_queries.again(before)}
     if before.variables:
         return known | {"parameters": sweeps.csv_of(before.variables, sweeps.of(before).rows)}

@@ -487,7 +487,9 @@ def test_the_page_of_a_sweep_shows_each_task_with_its_values_its_log_and_its_end
         ("timed_out", 1),
     ]
     assert "Run the failed ones again" in page.content.decode()
-    form = client.get(NEW, {"from": str(job.uuid), "tasks": "failed"}).context["form"]
+    page = client.get(NEW, {"from": str(job.uuid), "again": "failed"})
+    assert (page.context["forecast"].held, page.context["tasks"]) == (1200, 2)
+    form = page.context["form"]
     assert form["parameters"].value() == "MADANG_TASK,lr,seed\n1,0.2,<b>2</b>\n2,0.3,3\n"
     form = client.get(NEW, {"from": str(job.uuid)}).context["form"]
     assert form["parameters"].value() == TABLE
