@@ -307,6 +307,9 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
     for row, key in zip(rows, keys, strict=True):
         if key in known:
             continue
+        if row.bare:  # submitted past us: nobody here holds anything for it
+            logger.warning("%s reports a run that was submitted past us: %s of %s", engine, key, row.budget)
+            continue
         if row.key.job not in jobs:
             logger.warning("%s reports a run that nobody submitted here: %s", engine, key)
             continue
@@ -348,10 +351,11 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
         job.used += charged.used
         job.overrun += charged.overrun
         job.held = 0
-        job.started_at, job.ended_at, job.exit_code = row.started_at, row.ended_at, row.exit_code
-        job.outcome, job.why, job.waits = JobOutcome(row.outcome.value), row.reason[:400], ""
-        if job.lives:
-            job.state = _after(job, "end")
+        if not row.goes_on:  # else the engine starts it again, and its end is still to come
+            job.started_at, job.ended_at, job.exit_code = row.started_at, row.ended_at, row.exit_code
+            job.outcome, job.why, job.waits = JobOutcome(row.outcome.value), row.reason[:400], ""
+            if job.lives:
+                job.state = _after(job, "end")
         job.save()
     return 1
 
@@ -360,7 +364,7 @@ def _charge(job: Job, key: str, used: int, row: UsageRow) -> Booked:
     """Book a run. The first one ends the hold; one that comes after it is charged by itself."""
     assert job.hold is not None
     if not used or row.started_at is None:
-        if job.lives:
+        if job.held:
             ledger.release(hold=job.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
         return Booked(None, 0, 0)
     account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)
