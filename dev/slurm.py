@@ -48,9 +48,11 @@ class Kind:
     name: str
     nodes: int
     gpu_type: str = ""
+    gpus: int = GPUS
 
 
 KINDS = (Kind("h100", 2, "h100"), Kind("l40s", 1, "l40s"), Kind("cpu", 1))
+SMALL = Kind("small", 1, "small", 3)  # three GPUs are enough to have somebody wait
 
 
 @dataclass
@@ -223,7 +225,7 @@ class Cluster:
                 f"NodeName={kind.name}-[1-{kind.nodes}] NodeHostname={self.host} NodeAddr=127.0.0.1"
                 f" Port=[{first}-{first + kind.nodes - 1}] CPUs={CPUS} Boards=1 SocketsPerBoard=2"
                 f" CoresPerSocket={CPUS // 2} ThreadsPerCore=1 RealMemory={MEMORY_MB} State=UNKNOWN"
-                + (f" Gres=gpu:{kind.gpu_type}:{GPUS}" if kind.gpu_type else "")
+                + (f" Gres=gpu:{kind.gpu_type}:{kind.gpus}" if kind.gpu_type else "")
             )
             first += kind.nodes
         for kind in self.kinds:
@@ -237,7 +239,7 @@ class Cluster:
         lines = ["AutoDetect=off"]
         for kind in self.kinds:
             if kind.gpu_type:
-                devices = f"{self.root}/dev/nvidia[0-{GPUS - 1}]"
+                devices = f"{self.root}/dev/nvidia[0-{kind.gpus - 1}]"
                 lines.append(f"NodeName={kind.name}-[1-{kind.nodes}] Name=gpu Type={kind.gpu_type} File={devices}")
         return "\n".join(lines) + "\n"
 
