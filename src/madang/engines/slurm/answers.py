@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from madang.engines.base import Outcome
 
-LIVE_FIELDS = ("%A", "%F", "%K", "%T", "%r", "%V", "%S", "%l", "%D", "%b", "%N", "%u", "%a", "%q", "%P", "%k")
+LIVE_FIELDS = ("%A", "%F", "%K", "%T", "%r", "%V", "%S", "%e", "%l", "%D", "%b", "%N", "%u", "%a", "%q", "%P", "%k")
 ENDED_FIELDS = (
     *("DBIndex", "JobID", "JobIDRaw", "Submit", "Start", "End", "ElapsedRaw", "State", "ExitCode", "AllocTRES"),
     *("NodeList", "TimelimitRaw", "Account", "QOS", "User", "Partition", "Comment"),
@@ -55,6 +55,7 @@ class Live:
     state: str
     reason: str
     start: int | None
+    end: int | None
     limit_s: int
     gpus: int
     gpu_type: str
@@ -81,7 +82,25 @@ class Ended:
 
 
 def live(row: list[str]) -> Live:
-    own, array, task, state, reason, submit, start, limit, nodes, gres, names, user, account, qos, partition, text = row
+    (
+        own,
+        array,
+        task,
+        state,
+        reason,
+        submit,
+        start,
+        end,
+        limit,
+        nodes,
+        gres,
+        names,
+        user,
+        account,
+        qos,
+        partition,
+        text,
+    ) = row
     count, gpu_type = gpus_per_node(gres)
     return Live(
         owner=Owner(int(array), int(submit), user, account, qos, partition, text),
@@ -90,6 +109,7 @@ def live(row: list[str]) -> Live:
         state=state,
         reason="" if reason == "None" else reason,
         start=instant(start),
+        end=instant(end),
         limit_s=duration(limit),
         gpus=count * (int(nodes) if nodes.isdigit() else 1),
         gpu_type=gpu_type,

@@ -126,6 +126,33 @@ def ask(commands: Commands, since: int, *more: str) -> list[Ended]:
     return [row for row in map(answers.ended, said) if row]
 
 
+def _never(commands: Commands) -> list[Ended]:
+    """Tasks of arrays that were cancelled while they waited. The accounting of 22.05 never reports these; the
+    controller does, for as long as it remembers them."""
+    found = []
+    for row in commands.rows("squeue", "-a", "-t", "CANCELLED", fields=answers.LIVE_FIELDS):
+        live = answers.live(row)
+        if row[2][:1].isdigit() and not live.nodes:
+            found.append(
+                Ended(
+                    owner=live.owner,
+                    own_id=live.own_id,
+                    index=f"never/{live.own_id}",
+                    tasks=live.tasks,
+                    state="CANCELLED",
+                    start=None,
+                    end=live.end or live.owner.submit,
+                    elapsed_s=0,
+                    exit_code=0,
+                    limit_s=live.limit_s,
+                    gpus=live.gpus,
+                    gpu_type=live.gpu_type,
+                    nodes="",
+                )
+            )
+    return found
+
+
 def _day(seconds: int) -> str:
     """An instant as sacct reads it: its time zone is ours to say."""
     return moment(max(0, seconds)).strftime("%Y-%m-%dT%H:%M:%S")
@@ -146,7 +173,7 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
         ).fetchone()
     assert row
     asked, before = row
-    rows = ask(commands, before - BACK_S if before else asked - FIRST_S)
+    rows = [*ask(commands, before - BACK_S if before else asked - FIRST_S), *_never(commands)]
     with conn.transaction():
         conn.execute(LOCK, [cluster])
         ids = [row.owner.slurm_id for row in rows]
@@ -214,6 +241,8 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
         seconds = min(row.elapsed_s, row.limit_s) if row.limit_s else row.elapsed_s
         restart = 0
         if send:
+            if started is None and _is_final(conn, send, task):
+                continue  # both the controller and the accounting tell of what never started
             found = conn.execute(
                 "SELECT count(*) FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s)",
                 [send.job, task, send.attempt],
@@ -249,6 +278,15 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
             },
         ).rowcount
     return new
+
+
+def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
+    return bool(
+        conn.execute(
+            "SELECT 1 FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s) AND NOT goes_on",
+            [send.job, task, send.attempt],
+        ).fetchone()
+    )
 
 
 def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> None:

@@ -207,6 +207,21 @@ def test_a_job_on_two_nodes_is_one_run_of_all_its_gpus(rig):
 
 
 @ON_SLURM
+def test_c10_a_waiting_array_is_one_call_and_a_cancelled_one_ends_each_of_its_tasks(rig):
+    blocker = rig.submit("exec sleep 60", gpus_per_node=3)
+    job = rig.submit("exit 0", tasks=1000, parallel=50)
+    waiting = [run for run in rig.engine.poll().runs if run.key.job == job]
+    assert {run.key.task for run in waiting} == set(range(1000))
+    assert waiting[0].place < waiting[-1].place
+    rig.engine.cancel(job)
+    rig.until(lambda: len([row for row in rig.usage() if row.key.job == job]) == 1000)
+    rows = [row for row in rig.usage() if row.key.job == job]
+    assert {(row.outcome, row.gpu_seconds, row.started_at) for row in rows} == {("cancelled", 0, None)}
+    assert len({row.engine_run for row in rows}) == 1000
+    rig.engine.cancel(blocker)
+
+
+@ON_SLURM
 def test_budgets_are_brought_to_what_is_wanted_and_a_closed_one_takes_nothing(rig):
     many = [Limits(f"a-x{n}", f"b-x{n}", gpu_seconds=6000 + 60 * (n % 2)) for n in range(40)]
     asked = []
