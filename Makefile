@@ -8,7 +8,10 @@ PORT   ?= 8000
 export UV_SYSTEM_CERTS = 1
 export UV_NATIVE_TLS = 1
 
-.PHONY: setup demo test check fault lock pictures messages clean
+SLURM_ROOT ?= /var/lib/madang-slurm
+SLURM_PORT ?= 16800
+
+.PHONY: setup demo test check fault slurm-up slurm-down lock pictures messages clean
 
 setup: $(VENV)/.ready  ## install what Madang runs on into .venv/
 
@@ -40,6 +43,12 @@ check: $(VENV)/.ready-dev  ## the quick half of `make test`
 
 fault: $(VENV)/.ready-dev  ## kill everything, often, and count what it cost: PARTS, ROUNDS, OPEN_S, SEED, JSON
 	$(BIN)/python -m tests.fault
+
+slurm-up:  ## a real Slurm on this machine with pretended GPUs (root on Debian or Ubuntu): SLURM_ROOT, SLURM_PORT
+	@$(PYTHON) dev/slurm.py up --root $(SLURM_ROOT) --port $(SLURM_PORT)
+
+slurm-down:  ## stop it; PURGE=1 removes it
+	@$(PYTHON) dev/slurm.py down --root $(SLURM_ROOT) $(if $(PURGE),--purge)
 
 bench-%: $(VENV)/.ready-dev  ## ratios to a ceiling of the same run: bench-ledger, bench-claims; JSON=path writes them
 	$(BIN)/python -m bench.$*

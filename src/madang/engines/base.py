@@ -69,6 +69,8 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
+    PREEMPTED = "preempted"  # stopped for somebody else's sake
+    NODE_FAILED = "node_failed"  # its machine died under it
     LOST = "lost"  # known not to run any more, and its end was not reported
 
 
@@ -202,8 +204,10 @@ class Receipt:
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed
-    or DiskFull."""
+    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed, DiskFull, or
+    the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's forecast; None
+    where it makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the engine's id.
+    """
 
     key: RunKey
     state: State
@@ -218,6 +222,10 @@ class LiveRun:
     declared: bool = False
     reason: str = ""
     cancelling: bool = False
+    place: int | None = None
+    starts_at: datetime | None = None
+    posix_user: str = ""
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class UsageRow:
-    """One ended run. `gpu_seconds` never exceeds gpus × limit: the grace after the limit is the engine's own doing."""
+    """One ended run. `gpu_seconds` never exceeds gpus × limit: the grace after the limit is the engine's own doing.
+
+    `goes_on`: the engine starts the job again by itself, so its job hasn't ended. `engine_run` is the engine's own name
+    of the run. A `bare` run was submitted past us, by `posix_user`: it has no job, `key.job` is made from `engine_run`,
+    and account and budget say who pays.
+    """
 
     key: RunKey
     outcome: Outcome
@@ -250,6 +263,10 @@ class UsageRow:
     reason: str = ""
     peak_memory_mb: int | None = None
     log_truncated: bool = False
+    goes_on: bool = False
+    engine_run: str = ""
+    posix_user: str = ""
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,23 +293,29 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a budget may do: while not `open`, its waiting runs don't start. `gpu_seconds` None = no limit here."""
+    """What a budget may do: while not `open`, its waiting runs don't start. `gpu_seconds` may still be used (what holds
+    have set aside included); None = no limit here. `members` are posix users, and may use these partitions (none named:
+    any). `share` is the account's part in the order of the queue."""
 
     account: str
     budget: str
     open: bool = True
     gpu_seconds: int | None = None
     members: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    share: int = 1
 
 
 @dataclass(frozen=True)
 class Diff:
-    """What `sync` found different from what was wanted, by budget; `applied` says whether it was also changed."""
+    """What `sync` found different from what was wanted, by budget; `applied` says whether it was also changed. `held`
+    says why it was not although it was asked for."""
 
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     applied: bool = False
+    held: str = ""
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,9 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
     for row, key in zip(rows, keys, strict=True):
         if key in known:
             continue
+        if row.bare:  # submitted past us: nobody here holds anything for it
+            logger.warning("%s reports a run that was submitted past us: %s of %s", engine, key, row.budget)
+            continue
         if row.key.job not in jobs:
             logger.warning("%s reports a run that nobody submitted here: %s", engine, key)
             continue
@@ -403,18 +406,20 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
         task.used += charged.used
         task.overrun += charged.overrun
         task.held = 0
-        task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
-        task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
+        if not row.goes_on:  # else the engine starts it again, and its end is still to come
+            task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+            task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
         task.save()
-        _sum_up(job, task)
+        if not row.goes_on:
+            _sum_up(job, task)
         job.save()
     return 1
 
 
 # What a job is said to have come to when its tasks came to different things: the first of these that one of them did.
 WORST_FIRST = (
-    *(JobOutcome.LOST, JobOutcome.OUT_OF_MEMORY, JobOutcome.FAILED, JobOutcome.TIMED_OUT, JobOutcome.REFUSED),
-    *(JobOutcome.CANCELLED, JobOutcome.COMPLETED),
+    *(JobOutcome.LOST, JobOutcome.NODE_FAILED, JobOutcome.OUT_OF_MEMORY, JobOutcome.FAILED, JobOutcome.TIMED_OUT),
+    *(JobOutcome.REFUSED, JobOutcome.PREEMPTED, JobOutcome.CANCELLED, JobOutcome.COMPLETED),
 )
 
 
@@ -438,7 +443,7 @@ def _sum_up(job: Job, task: Task) -> None:
 def _charge(job: Job, task: Task, key: str, used: int, row: UsageRow) -> Booked:
     """Book a run. The first one of its task ends the hold; one that comes after it is charged by itself."""
     if not used or row.started_at is None:
-        if task.lives:
+        if task.lives and task.held:
             ledger.release(hold=task.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
         return Booked(None, 0, 0)
     account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)

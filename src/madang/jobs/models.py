@@ -41,6 +41,8 @@ class JobOutcome(models.TextChoices):
     TIMED_OUT = "timed_out", pgettext_lazy("job", "time limit reached")
     CANCELLED = "cancelled", pgettext_lazy("job", "canceled")
     REFUSED = "refused", pgettext_lazy("job", "refused by the engine")
+    PREEMPTED = "preempted", pgettext_lazy("job", "preempted")
+    NODE_FAILED = "node_failed", pgettext_lazy("job", "its node failed")
     LOST = "lost", pgettext_lazy("job", "lost")
 
 

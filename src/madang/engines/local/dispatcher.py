@@ -31,7 +31,7 @@ from madang.engines.local import gauges, shim
 from madang.engines.local.engine import END, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
-from madang.engines.local.slots import Connect
+from madang.engines.stored import Connect
 
 log = logging.getLogger(__name__)
 

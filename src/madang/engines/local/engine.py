@@ -5,11 +5,8 @@ Nothing here starts a process; the dispatcher does. Everything here may be calle
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -35,13 +32,12 @@ from madang.engines.base import (
     SlotCount,
     Snapshot,
     State,
-    Unavailable,
     UsageRow,
     Warn,
 )
 from madang.engines.local.folders import RunFolders, has_room
 from madang.engines.local.sandbox import Sandbox
-from madang.engines.local.slots import Connect
+from madang.engines.stored import Connect, answering, described, digest
 
 PAGE = 500
 STALE_S = 30.0  # a dispatcher that has not looked for so long is not there
@@ -92,33 +88,6 @@ WHERE r.machine = %s AND r.ended_seq > %s ORDER BY r.ended_seq LIMIT %s
 def schema() -> str:
     """The SQL that makes the engine's tables."""
     return (Path(__file__).parent / "schema.sql").read_text()
-
-
-@contextmanager
-def answering(connect: Connect) -> Iterator[psycopg.Connection[Any]]:
-    """A connection; a database that doesn't answer is an engine that doesn't."""
-    try:
-        with connect() as conn:
-            yield conn
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise Unavailable("no_database", f"the queue's database does not answer: {error}") from error
-
-
-def digest(spec: JobSpec) -> str:
-    """The same for two specs exactly when they ask for the same."""
-    said = described(spec)
-    said["files"] = [
-        [f.path, hashlib.sha256(f.content).hexdigest() if f.content is not None else None, str(f.source)]
-        for f in sorted(spec.files, key=lambda f: f.path)
-    ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def described(spec: JobSpec) -> dict[str, Any]:
-    """The spec as JSON, without its files."""
-    said = {**asdict(spec), "job": str(spec.job), "environment": dict(spec.environment), "argv": list(spec.argv)}
-    del said["files"]
-    return said
 
 
 class LocalEngine(RunFolders):

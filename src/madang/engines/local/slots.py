@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import psycopg
 
 from madang.engines.base import WORD, Rejected, Unavailable
+from madang.engines.stored import Connect
 
-Connect = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 DRIVER = Path("/proc/driver/nvidia/gpus")
 
 

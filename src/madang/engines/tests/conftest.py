@@ -14,8 +14,11 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
+from madang.engines import slurm
 from madang.engines.base import START, JobSpec, LiveRun, RunKey, UsageRow
 from madang.engines.local import Caps, Dispatcher, LocalEngine, Sandbox, declare_slots, schema
+from madang.engines.tests import clusters
+from madang.engines.tests.clusters import SlurmRig
 
 SHARED_SANDBOX = Sandbox()
 
@@ -31,6 +34,7 @@ def database() -> Iterator[str]:
     try:
         with psycopg.connect(address) as conn:
             conn.execute(schema().encode())
+            conn.execute(slurm.schema().encode())
         yield address
     finally:
         with psycopg.connect(owner, autocommit=True) as conn:
@@ -45,6 +49,9 @@ class Rig:
     runs: Path
     sandbox: Sandbox
     slots: int
+    kind: str = "local"
+    gpu_type: str = "cpu"
+    declared: bool = True
     machine: str = field(default_factory=lambda: f"m-{uuid4().hex[:12]}")
     caps: Caps = field(default_factory=lambda: Caps(grace_s=0.4, beat_s=0.2, log_bytes=200_000, file_bytes=4 << 20))
 
@@ -77,6 +84,12 @@ class Rig:
             self.dispatcher.step()
             time.sleep(0.01)
         return found
+
+    def step(self) -> None:
+        self.dispatcher.step()
+
+    def slots_of(self, job: UUID) -> tuple[int, ...]:
+        return self.running(job).slots
 
     def usage(self) -> list[UsageRow]:
         return list(self.engine.usage(START).rows)
@@ -121,7 +134,49 @@ def make_rig(database: str, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         rig.clear()
 
 
-@pytest.fixture(params=["local"])
-def rig(request: pytest.FixtureRequest, make_rig: Callable[..., Rig]) -> Rig:
-    """The engines that keep the contract; the next one joins in `params`."""
+ON_SLURM = pytest.mark.xdist_group("slurm")  # one cluster, so one process
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Slurm of our own, or a skip with the reason. It takes minutes, so it has to be asked for."""
+    if not os.environ.get("SLURM"):
+        pytest.skip("real Slurm: only with SLURM=1 in the environment (root on Debian or Ubuntu)")
+    made, reason = clusters.bring_up()
+    if made is None:
+        pytest.skip(reason)
+    try:
+        yield made
+    finally:
+        made.down(purge=True)
+
+
+@pytest.fixture(scope="session")
+def users(cluster: Any) -> Iterator[tuple[str, str]]:
+    """Two posix users who last as long as the cluster."""
+    names = (f"mdg{os.getpid()}a", f"mdg{os.getpid()}b")
+    try:
+        for name in names:
+            clusters.add_user(name)
+        yield names
+    finally:
+        for name in names:
+            clusters.remove_user(name)
+
+
+@pytest.fixture
+def slurm_rig(database: str, cluster: Any, users: tuple[str, str]) -> Iterator[SlurmRig]:
+    rig = SlurmRig(database, cluster, users)
+    yield rig
+    rig.clear()
+
+
+@pytest.fixture
+def local_rig(make_rig: Callable[..., Rig]) -> Rig:
     return make_rig()
+
+
+@pytest.fixture(params=["local", pytest.param("slurm", marks=ON_SLURM)])
+def rig(request: pytest.FixtureRequest) -> Any:
+    """The engines that keep the contract."""
+    return request.getfixturevalue(f"{request.param}_rig")

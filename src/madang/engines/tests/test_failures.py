@@ -26,6 +26,11 @@ Dispatcher(lambda: psycopg.connect(database), Path(runs), machine).run(threading
 """
 
 
+@pytest.fixture
+def rig(local_rig):
+    return local_rig
+
+
 def start_dispatcher(rig) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", LOOP, rig.database, str(rig.runs), rig.machine])
 

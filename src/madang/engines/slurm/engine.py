@@ -1,0 +1,426 @@
+"""A cluster run by Slurm, as its callers see it.
+
+What Slurm was asked is written down before it is asked, under a lock of the job. So whoever dies in between leaves a
+submission without an id, and the next one looks for its comment (`madang:<job>.<attempt>.<send>`) before it asks again.
+A controller can forget what it took, and gives the id out again: an id alone never says whose a job is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from madang.engines.base import (
+    Conflict,
+    Cursor,
+    Diff,
+    Health,
+    JobSpec,
+    Limits,
+    LiveRun,
+    Page,
+    Receipt,
+    Rejected,
+    RunKey,
+    Sample,
+    Snapshot,
+    State,
+    UsageRow,
+)
+from madang.engines.slurm import accounts, answers, records, watch
+from madang.engines.slurm.answers import Live
+from madang.engines.slurm.commands import Commands, Unclear
+from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare, wrapper
+from madang.engines.slurm.records import Send, owned
+from madang.engines.stored import Connect, answering, described, digest
+
+PAGE = 500
+CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
+KNOWN_S = 60.0  # so long the sizes of the nodes are taken for granted
+DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
+LOCK_JOB: Final = "SELECT pg_advisory_lock(hashtextextended('madang slurm job ' || %s, 0))"
+UNLOCK_JOB: Final = "SELECT pg_advisory_unlock(hashtextextended('madang slurm job ' || %s, 0))"
+
+
+def schema() -> str:
+    """The SQL that makes the engine's tables."""
+    return (Path(__file__).parent / "schema.sql").read_text()
+
+
+class SlurmEngine(SharedRunFolders):
+    """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path."""
+
+    kept_apart = True  # each run belongs to a posix user of its own
+
+    def __init__(
+        self, connect: Connect, runs: Path, cluster: str, commands: Commands, *, confirmed_s: float = CONFIRMED_S
+    ) -> None:
+        super().__init__(runs)
+        self.connect, self.cluster, self.commands, self.confirmed_s = connect, cluster, commands, confirmed_s
+        self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
+        self._most_at = 0.0
+
+    # ── a job goes in once ──
+
+    def submit(self, spec: JobSpec, attempt: int = 1) -> Receipt:
+        """Hand the job to Slurm, or find that Slurm has it. Asked again for one that Slurm has forgotten, and that left
+        no sign of having started, it is handed over again: the same attempt, another restart."""
+        spec.check()
+        if not 1 <= attempt <= 1000:
+            raise Rejected("out_of_range", "attempt: from 1 to 1000")
+        self.commands.account(spec.posix_user)
+        self._fits(spec)
+        mark = digest(spec)
+        with answering(self.connect) as conn, _alone(conn, spec.job):
+            row = self._row(conn, spec, attempt, mark)
+            sends = records.sends(conn, self.cluster, job=spec.job, attempt=attempt)
+            last = sends[-1] if sends else None
+            if last is not None and last.slurm_id is None and (found := self._find(last)):
+                self._received(conn, last, found)
+                last = replace(last, slurm_id=found[0], submit=found[1])
+            if last is None or last.slurm_id is None:
+                slurm_id = self._send(conn, spec, attempt, 1 + (last.send if last else 0), list(range(spec.tasks)))
+            else:
+                slurm_id = self._again(conn, spec, attempt, last, row)
+        return Receipt(spec.job, attempt, f"{self.cluster}:{slurm_id}", spec.tasks, row["submitted_at"])
+
+    def _fits(self, spec: JobSpec) -> None:
+        """Slurm 22.05 takes a job with more GPUs than any node has, and fails it later."""
+        if spec.gpu_type == "cpu":
+            return
+        if spec.partition not in self._most or time.monotonic() - self._most_at > KNOWN_S:
+            said = self.commands.read("sinfo", "-h", "-o", "%R|%G").splitlines()
+            self._most = {line.split("|")[0]: Counter() for line in said}
+            for line in said:
+                partition, gres = line.split("|", 1)
+                count, kind = answers.gpus_per_node(gres)
+                self._most[partition][kind] = max(count, self._most[partition][kind])
+            self._most_at = time.monotonic()
+        if spec.partition not in self._most:
+            raise Rejected("no_partition", f"partition: there is none called {spec.partition}", "partition")
+        most = self._most[spec.partition][spec.gpu_type]
+        if spec.gpus_per_node > most:
+            raise Rejected(
+                "too_many_gpus",
+                f"gpus_per_node: a node of {spec.partition} has {most} GPUs of type {spec.gpu_type}",
+                "gpus_per_node",
+            )
+
+    def _row(self, conn: psycopg.Connection[Any], spec: JobSpec, attempt: int, mark: str) -> dict[str, Any]:
+        with conn.transaction(), conn.cursor(row_factory=dict_row) as cur:
+            cur.execute("SELECT * FROM slurm_job WHERE (job, attempt) = (%s, %s)", [spec.job, attempt])
+            row = cur.fetchone()
+            if row:
+                if (row["digest"], row["cluster"]) != (mark, self.cluster):
+                    raise Conflict("other_content", "this job was submitted before with other content")
+                return row
+            cur.execute("SELECT 1 FROM slurm_job WHERE job = %s AND open LIMIT 1", [spec.job])
+            if cur.fetchone():
+                raise Conflict("still_alive", "an attempt of this job has not ended")
+            cur.execute(
+                """INSERT INTO slurm_job (job, attempt, cluster, digest, spec)
+                   VALUES (%s, %s, %s, %s, %s::jsonb) RETURNING *""",
+                [spec.job, attempt, self.cluster, mark, json.dumps(described(spec))],
+            )
+            return cur.fetchone() or {}
+
+    def _send(self, conn: psycopg.Connection[Any], spec: JobSpec, attempt: int, send: int, tasks: list[int]) -> int:
+        """Call sbatch for these tasks, and keep its answer."""
+        try:
+            prepare(self.runs, spec, attempt, send, self.commands.account(spec.posix_user))
+            with conn.transaction():
+                conn.execute(
+                    "INSERT INTO slurm_send (job, attempt, send) VALUES (%s, %s, %s)", [spec.job, attempt, send]
+                )
+            said = self.commands.as_user(
+                spec.posix_user,
+                self._sbatch(spec, attempt, send, tasks),
+                stdin=wrapper(spec, attempt, send, self.runs),
+            )
+        except Rejected as refused:
+            self._refused(conn, spec.job, attempt, send)
+            raise _with_field(refused) from None
+        except Unclear:
+            mine = records.sends(conn, self.cluster, job=spec.job, attempt=attempt)[-1]
+            found = self._find(mine)  # may be Unavailable as well: then the next one looks
+            if not found:
+                raise
+            self._received(conn, mine, found)
+            return found[0]
+        slurm_id = int(said.strip().split(";")[0])
+        with conn.transaction():
+            conn.execute(
+                "UPDATE slurm_send SET slurm_id = %s WHERE (job, attempt, send) = (%s, %s, %s)",
+                [slurm_id, spec.job, attempt, send],
+            )
+        return slurm_id
+
+    def _sbatch(self, spec: JobSpec, attempt: int, send: int, tasks: list[int]) -> list[str]:
+        command = [
+            "sbatch",
+            "--parsable",
+            f"--account={spec.account}",
+            f"--qos={spec.budget}",
+            f"--partition={spec.partition}",
+            f"--nodes={spec.nodes}",
+            "--ntasks-per-node=1",
+            f"--mem={spec.memory_mb}M",
+            f"--time={-(-spec.limit_s // 60)}",
+            "--requeue" if spec.requeue else "--no-requeue",
+            f"--chdir={given(self.runs, spec, attempt)}",
+            f"--output={given(self.runs, spec, attempt)}/slurm.log",
+            "--open-mode=append",
+            f"--job-name={re.sub(r'[^A-Za-z0-9._-]', '_', spec.name)[:40] or 'madang'}",
+            f"--comment=madang:{spec.job}.{attempt}.{send}",
+        ]
+        if spec.gpu_type == "cpu":
+            command.append(f"--cpus-per-task={max(spec.cpus, spec.gpus_per_node)}")
+        else:
+            # Other ways to ask for GPUs leave some allocated for ever when the controller is started again.
+            command += [f"--cpus-per-task={spec.cpus}", f"--gpus-per-node={spec.gpu_type}:{spec.gpus_per_node}"]
+        if warn := min(spec.warn_s, spec.limit_s // 2):
+            command.append(f"--signal=B:USR1@{warn}")
+        if spec.priority < 0:
+            command.append(f"--nice={-spec.priority}")
+        if spec.tasks > 1:
+            command.append(f"--array={answers.ranges(tasks)}" + (f"%{spec.parallel}" if spec.parallel else ""))
+        return command
+
+    def _refused(self, conn: psycopg.Connection[Any], job: UUID, attempt: int, send: int) -> None:
+        """Forget a submission that Slurm has refused, and the job where it was the only one."""
+        with conn.transaction():
+            conn.execute("DELETE FROM slurm_send WHERE (job, attempt, send) = (%s, %s, %s)", [job, attempt, send])
+            conn.execute(
+                """DELETE FROM slurm_job j WHERE (job, attempt) = (%s, %s)
+                   AND NOT EXISTS (SELECT 1 FROM slurm_send s WHERE (s.job, s.attempt) = (j.job, j.attempt))""",
+                [job, attempt],
+            )
+
+    def _find(self, send: Send) -> tuple[int, int] | None:
+        """Slurm's id and second of a submission that left no answer: first among what lives, then what has ended."""
+        for seen in self._queue("-u", send.user):
+            if owned(seen.owner, [send]):
+                return seen.owner.slurm_id, seen.owner.submit
+        since = int(send.sent_at.timestamp()) - 60
+        for row in records.ask(self.commands, since, "-u", send.user):
+            if owned(row.owner, [send]):
+                return row.owner.slurm_id, row.owner.submit
+        return None
+
+    def _received(self, conn: psycopg.Connection[Any], send: Send, found: tuple[int, int]) -> None:
+        with conn.transaction():
+            conn.execute(
+                "UPDATE slurm_send SET slurm_id = %s, submit = %s WHERE (job, attempt, send) = (%s, %s, %s)",
+                [*found, send.job, send.attempt, send.send],
+            )
+
+    def _again(
+        self, conn: psycopg.Connection[Any], spec: JobSpec, attempt: int, last: Send, row: dict[str, Any]
+    ) -> int:
+        """What to do with a job that was handed over before: nothing, as long as Slurm knows it or it may still run."""
+        assert last.slurm_id is not None
+        if not row["open"] or datetime.now(UTC) - last.sent_at < timedelta(seconds=self.confirmed_s):
+            return last.slurm_id
+        if self._find(last):
+            return last.slurm_id
+        records.collect(conn, self.commands, self.cluster, self.runs)
+        with conn.transaction():
+            ended = records.final_tasks(conn, spec.job, attempt)
+        again = []
+        for task in sorted(set(range(spec.tasks)) - ended):
+            left = marks(self.runs, RunKey(spec.job, task, attempt), last.send)
+            if left.started is None:
+                again.append(task)
+            elif left.fresh(DEAD_S):
+                return last.slurm_id  # Slurm doesn't know it, and yet it gives signs of life
+            else:
+                records.lose(conn, self.cluster, last, task, left, goes_on=spec.requeue)
+                again += [task] if spec.requeue else []
+        return self._send(conn, spec, attempt, last.send + 1, again) if again else last.slurm_id
+
+    # ── what lives ──
+
+    def _queue(self, *more: str) -> list[Live]:
+        rows = self.commands.rows("squeue", "-a", "-t", "all", "-S", "-p,i", *more, fields=answers.LIVE_FIELDS)
+        return [answers.live(row) for row in rows]
+
+    def poll(self) -> Snapshot:
+        """Everything that waits or runs, by one question to Slurm. What has ended lives on until the accounting says
+        how, so that nothing is ever in neither of the two."""
+        with answering(self.connect) as conn:
+            seen = self._queue()
+            with conn.transaction():
+                row = conn.execute("SELECT clock_timestamp()").fetchone()
+            sends = records.sends(conn, self.cluster)
+            counts = records.counts(conn, self.cluster)
+            self._confirm(conn, seen, sends)
+        assert row
+        places: dict[str, int] = {}
+        runs = [run for live in seen for run in _runs(self.cluster, live, sends, counts, places)]
+        return Snapshot(at=row[0], complete=True, runs=tuple(runs), lag_s=0.0)
+
+    def _confirm(self, conn: psycopg.Connection[Any], seen: Sequence[Live], sends: Sequence[Send]) -> None:
+        """Write down ids that nobody lived to write down, and Slurm's own second of each submission."""
+        fresh = {}
+        for live in seen:
+            send = owned(live.owner, sends)
+            if send and send.submit is None:
+                fresh[(send.job, send.attempt, send.send)] = (live.owner.slurm_id, live.owner.submit)
+        if fresh:
+            with conn.transaction():
+                conn.cursor().executemany(
+                    """UPDATE slurm_send SET slurm_id = %s, submit = %s
+                       WHERE (job, attempt, send) = (%s, %s, %s) AND submit IS NULL""",
+                    [(*values, *key) for key, values in fresh.items()],
+                )
+
+    def cancel(self, job: UUID, task: int | None = None) -> None:
+        """End what lives of a job. By what Slurm says is this job's, never by an id alone: it may be another's now."""
+        with answering(self.connect) as conn:
+            sends = records.sends(conn, self.cluster, job=job)
+        if not sends:
+            return
+        user = sends[0].user
+        wanted = set()
+        for live in self._queue("-u", user):
+            if (live.state in answers.WAITING or live.state in answers.RUNNING) and owned(live.owner, sends):
+                if task is None:
+                    wanted.add(str(live.owner.slurm_id))
+                elif task in live.tasks:
+                    array = live.own_id != live.owner.slurm_id or len(live.tasks) > 1 or task > 0
+                    wanted.add(f"{live.owner.slurm_id}_{task}" if array else str(live.owner.slurm_id))
+        if not wanted:
+            return
+        try:
+            self.commands.as_user(user, ["scancel", *sorted(wanted)])
+        except Unclear as unclear:
+            if not re.search(r"Invalid job id|already completing", unclear.message):
+                raise
+
+    # ── what has ended ──
+
+    def usage(self, since: Cursor, size: int = PAGE) -> Page[UsageRow]:
+        """The runs that ended after `since`, in the order in which they were found to have ended; people's own sbatch
+        too. The accounting is asked when there is nothing left that it had said before."""
+        if since and not (since.isascii() and since.isdigit() and len(since) < 19):
+            raise Rejected("bad_cursor", "not a cursor of this engine")
+        with answering(self.connect) as conn:
+            rows = records.page(conn, self.cluster, int(since or 0), size + 1)
+            if len(rows) <= size:
+                records.collect(conn, self.commands, self.cluster, self.runs)
+                rows = records.page(conn, self.cluster, int(since or 0), size + 1)
+        more, rows = len(rows) > size, rows[:size]
+        return Page(tuple(row for _seq, row in rows), Cursor(str(rows[-1][0])) if rows else since, more)
+
+    def samples(self, run: RunKey) -> list[Sample]:
+        """None: the site's own exporters watch the GPUs of its nodes."""
+        return []
+
+    # ── budgets, and how the cluster is ──
+
+    def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff:
+        """Bring accounts, budgets and members to what is wanted. What Slurm has and nobody wants is named, and stays:
+        nothing is ever removed. With `apply`, it is observed again: `applied` is what was seen, not what was hoped."""
+        with answering(self.connect) as conn:
+            counted = records.counted(conn, self.cluster)
+        return accounts.reconcile(self.commands, self.cluster, wanted, counted, apply=apply)
+
+    def health(self) -> Health:
+        with answering(self.connect) as conn:
+            counted = records.counted(conn, self.cluster)
+            lag = records.lag(conn, self.cluster)
+            sends = records.sends(conn, self.cluster)
+        return watch.health(self.commands, self.runs, lag, counted, sends)
+
+
+@contextmanager
+def _alone(conn: psycopg.Connection[Any], job: UUID) -> Iterator[None]:
+    """One submission of a job at a time, for as long as the connection lives."""
+    with conn.transaction():
+        conn.execute(LOCK_JOB, [str(job)])
+    try:
+        yield
+    finally:
+        if not conn.closed and not conn.broken:
+            with conn.transaction():
+                conn.execute(UNLOCK_JOB, [str(job)])
+
+
+def _with_field(refused: Rejected) -> Rejected:
+    """The same refusal, with the field of JobSpec that it is about."""
+    for word, field in (
+        ("account", "account"),
+        ("GRESMinutes", "limit_s"),
+        ("policy", "budget"),
+        ("qos", "budget"),
+        ("partition", "partition"),
+        ("Node count", "nodes"),
+        ("node configuration", "gpus_per_node"),
+        ("time limit", "limit_s"),
+        ("emory", "memory_mb"),
+    ):
+        if not refused.field and word in refused.message:
+            return Rejected(refused.code, refused.message, field)
+    return refused
+
+
+def _runs(
+    cluster: str,
+    live: Live,
+    sends: Sequence[Send],
+    counts: dict[tuple[UUID, int, int], tuple[int, bool]],
+    places: dict[str, int],
+) -> Iterator[LiveRun]:
+    waits, works = live.state in answers.WAITING, live.state in answers.RUNNING
+    send = owned(live.owner, sends)
+    if send is None and not (waits or works):
+        return
+    for task in live.tasks:
+        if send is None:
+            key = RunKey(records.bare_job(f"{cluster}/{live.own_id}/{live.owner.submit}"))
+        else:
+            restarts, final = counts.get((send.job, task, send.attempt), (0, False))
+            if final:
+                continue
+            key = RunKey(send.job, task, send.attempt, restarts)
+        place = None
+        if waits:
+            place = places[live.owner.partition] = places.get(live.owner.partition, 0) + 1
+        started = not waits and live.start is not None
+        yield LiveRun(
+            key=key,
+            state=State.RUNNING if started else State.QUEUED,
+            budget=live.owner.budget,
+            gpu_type=live.gpu_type or "cpu",
+            gpus=live.gpus if live.gpu_type or send is None else send.gpus,
+            limit_s=live.limit_s,
+            submitted_at=answers.moment(live.owner.submit),
+            started_at=answers.moment(live.start) if started and live.start else None,
+            machine=live.nodes,
+            declared=not live.gpu_type,
+            reason=_reason(live) if waits else "" if works else "Accounting",
+            place=place,
+            starts_at=answers.moment(live.start) if waits and live.start and live.start > time.time() else None,
+            posix_user=live.owner.user,
+            bare=send is None,
+        )
+
+
+def _reason(live: Live) -> str:
+    return {
+        "JobArrayTaskLimit": "ArrayLimit",
+        "QOSGrpGRESMinutes": "BudgetClosed",
+        "": "Priority",
+    }.get(live.reason, live.reason)

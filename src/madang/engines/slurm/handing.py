@@ -1,0 +1,170 @@
+"""What a run finds on the disk: the folders of a job, and the marks that its wrapper leaves."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from madang.engines.base import JobSpec, Rejected, RunKey
+from madang.engines.local.folders import FOLDER, MAX_LOG_READ, RunFolders, place
+
+WRAPPER = Path(__file__).parent / "wrapper.sh"
+
+
+def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path) -> str:
+    """The text that sbatch is given: no word of the user is in it."""
+    said = {
+        "folder": str(runs / str(spec.job)),
+        "job": str(spec.job),
+        "attempt": str(attempt),
+        "send": str(send),
+        "tasks": str(spec.tasks),
+    }
+    head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+    return f"#!/bin/bash\n{head}\n{WRAPPER.read_text()}"
+
+
+def given(runs: Path, spec: JobSpec, attempt: int) -> Path:
+    return runs / str(spec.job) / f"given.{attempt}"
+
+
+def prepare(runs: Path, spec: JobSpec, attempt: int, send: int, owner: pwd.struct_passwd) -> None:
+    """Write what the run needs, and last the number of the submission: an older one that starts later ends at once.
+
+    The folder of the job is ours, so that its owner can't put a link where we read; the folder of a run is theirs.
+    """
+    top = runs / str(spec.job)
+    top.mkdir(parents=True, exist_ok=True)
+    top.chmod(0o711)
+    folder = given(runs, spec, attempt)
+    if not (folder / "send").exists():
+        fresh = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / "files").mkdir(parents=True)
+        (fresh / "script").write_text(spec.script)
+        (fresh / "script").chmod(0o755)
+        (fresh / "arguments").write_bytes(_zeros(spec.argv))
+        (fresh / "environment").write_bytes(_zeros(f"{name}={value}" for name, value in spec.environment.items()))
+        for file in spec.files:
+            path = fresh / "files" / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if file.source is not None:
+                try:
+                    shutil.copyfile(file.source, path)
+                except OSError as error:
+                    raise Rejected("no_source", f"could not start: {file.path}: {error.strerror}", "files") from error
+            else:
+                path.write_bytes(file.content or b"")
+        for task in range(spec.tasks):
+            run = place(runs, RunKey(spec.job, task, attempt))
+            run.parent.mkdir(exist_ok=True)
+            run.parent.chmod(0o711)
+            run.mkdir(exist_ok=True)
+            run.chmod(0o700)
+            _own(run, owner)
+        _own(fresh, owner)
+        for path in fresh.rglob("*"):
+            _own(path, owner)
+        fresh.chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    mark = folder.with_name(f"{folder.name}.send")
+    mark.write_text(str(send))
+    _own(mark, owner)
+    with mark.open("rb") as written:
+        os.fsync(written.fileno())
+    mark.replace(folder / "send")
+
+
+def _zeros(values: Iterable[str]) -> bytes:
+    return b"".join(value.encode() + b"\0" for value in values)
+
+
+def _own(path: Path, owner: pwd.struct_passwd) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the wrapper of a submission left: seconds since 1970, None where it left nothing."""
+
+    started: int | None
+    alive: int | None
+    ended: int | None
+    exit_code: int | None
+
+    def fresh(self, seconds: float) -> bool:
+        return self.alive is not None and time.time() - self.alive < seconds
+
+
+def marks(runs: Path, key: RunKey, send: int) -> Marks:
+    """The marks of the newest start of this submission. They are written by the user: evidence, never a bill."""
+    folder = place(runs, key)
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith((f"started.{send}.", f"ended.{send}."))]
+    except OSError:
+        names = []
+    starts = [name.rpartition(".")[2] for name in names if name.startswith("started.")]
+    if not any(start.isdigit() for start in starts):
+        return Marks(None, None, None, None)
+    start = max((start for start in starts if start.isdigit()), key=int)
+    alive, ended = folder / f"alive.{send}.{start}", folder / f"ended.{send}.{start}"
+    words = _small(ended).split()
+    return Marks(
+        started=_changed(folder / f"started.{send}.{start}"),
+        alive=_changed(alive) or _changed(folder / f"started.{send}.{start}"),
+        ended=_changed(ended),
+        exit_code=int(words[0]) if words and words[0].isdigit() else None,
+    )
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return int(os.lstat(path).st_mtime)
+    except OSError:
+        return None
+
+
+def _small(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with os.fdopen(fd, "rb") as file:
+        return file.read(100).decode("ascii", "replace")
+
+
+class SharedRunFolders(RunFolders):
+    """Run folders that belong to other users: of a log, only a file that belongs to its folder's owner is read."""
+
+    def log(self, run: RunKey, offset: int, size: int) -> bytes:
+        """At most `size` bytes (and 4 MiB) from `offset` on; empty where nothing is written yet."""
+        try:
+            folder = os.open(place(self.runs, run), FOLDER)
+        except OSError:
+            return b""
+        try:
+            fd = os.open("out.log", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            with os.fdopen(fd, "rb") as file:
+                if os.fstat(fd).st_uid != os.fstat(folder).st_uid:
+                    return b""
+                file.seek(max(0, offset))
+                return file.read(max(0, min(size, MAX_LOG_READ)))
+        except (OSError, OverflowError):
+            return b""
+        finally:
+            os.close(folder)
+
+    def log_size(self, run: RunKey) -> int:
+        """Bytes of the log so far."""
+        try:
+            return (place(self.runs, run) / "out.log").lstat().st_size
+        except OSError:
+            return 0

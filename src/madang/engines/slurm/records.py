@@ -1,0 +1,389 @@
+"""Ended runs: what the accounting says, whose each is, and each written down once, in the order of finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import psycopg
+from psycopg.rows import dict_row
+
+from madang.engines.base import Outcome, RunKey, UsageRow
+from madang.engines.slurm import answers
+from madang.engines.slurm.answers import Ended, Owner, moment
+from madang.engines.slurm.commands import Commands
+from madang.engines.slurm.handing import Marks, marks
+
+BACK_S = 3600  # the accounting hears of ends late; each question goes back so far
+FIRST_S = 40 * 86_400  # and the first one so far
+SLACK_S = 60  # between our clock and the cluster's
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
+COLUMNS: Final = (
+    *("cluster", "run", "job", "task", "attempt", "restart", "bare", "slurm_id", "outcome", "account", "budget"),
+    *("posix_user", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
+    *("gpu_seconds", "counted_seconds", "exit_code", "reason", "goes_on"),
+)
+SAME: Final = (
+    *("account", "budget", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
+    *("gpu_seconds", "exit_code", "reason", "goes_on", "posix_user", "bare"),
+)
+INSERT: Final = f"""
+INSERT INTO slurm_run (seq, {", ".join(COLUMNS)})
+VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM slurm_run WHERE cluster = %(cluster)s),
+  {", ".join(f"%({name})s" for name in COLUMNS)})
+ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Send:
+    """One call of sbatch, and whose job it was for."""
+
+    job: UUID
+    attempt: int
+    send: int
+    slurm_id: int | None
+    submit: int | None
+    sent_at: datetime
+    user: str
+    account: str
+    budget: str
+    partition: str
+    gpu_type: str
+    gpus: int
+    tasks: int
+    requeue: bool
+
+    @property
+    def comment(self) -> str:
+        return f"madang:{self.job}.{self.attempt}.{self.send}"
+
+
+def sends(
+    conn: psycopg.Connection[Any], cluster: str, *, job: UUID | None = None, attempt: int | None = None
+) -> list[Send]:
+    """The submissions of jobs that haven't ended, or of one job, oldest first."""
+    with conn.transaction(), conn.cursor(row_factory=dict_row) as cur:
+        cur.execute(
+            """SELECT s.*, j.spec FROM slurm_send s JOIN slurm_job j USING (job, attempt)
+               WHERE j.cluster = %(cluster)s
+                 AND ((%(job)s::uuid IS NULL AND j.open) OR j.job = %(job)s)
+                 AND (%(attempt)s::int IS NULL OR j.attempt = %(attempt)s)
+               ORDER BY s.sent_at, s.send""",
+            {"cluster": cluster, "job": job, "attempt": attempt},
+        )
+        return [_send(row) for row in cur]
+
+
+def _send(row: dict[str, Any]) -> Send:
+    spec = row["spec"]
+    return Send(
+        **{name: row[name] for name in ("job", "attempt", "send", "slurm_id", "submit", "sent_at")},
+        user=spec["posix_user"],
+        account=spec["account"],
+        budget=spec["budget"],
+        partition=spec["partition"],
+        gpu_type=spec["gpu_type"],
+        gpus=spec["nodes"] * spec["gpus_per_node"],
+        tasks=spec["tasks"],
+        requeue=spec["requeue"],
+    )
+
+
+def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
+    """The submission that made this job, if one of ours did.
+
+    The comment is its owner's to change, and ids are given out again. So an id needs the comment or the second that go
+    with it, and a comment alone counts only where no id is known and user, account, budget and partition are ours.
+    """
+    found = None
+    for send in known:
+        if send.user != owner.user:
+            continue
+        if send.slurm_id == owner.slurm_id:
+            said = owner.comment == send.comment or owner.submit == send.submit
+            near = send.submit is None and -SLACK_S <= owner.submit - send.sent_at.timestamp() <= SLACK_S
+            if said or (near and not owner.comment.startswith("madang:")):
+                found = send
+        elif send.slurm_id is None and owner.comment == send.comment:
+            where = (owner.account, owner.budget, owner.partition)
+            if where == (send.account, send.budget, send.partition):
+                found = send
+    return found
+
+
+def ask(commands: Commands, since: int, *more: str) -> list[Ended]:
+    """What ended since then, all users', restarts included."""
+    said = commands.rows(
+        *("sacct", "-a", "-X", "-D", "-S", _day(since), "-E", "now", *more),
+        fields=answers.ENDED_FIELDS,
+    )
+    return [row for row in map(answers.ended, said) if row]
+
+
+def _never(commands: Commands) -> list[Ended]:
+    """Tasks of arrays that were cancelled while they waited. The accounting of 22.05 never reports these; the
+    controller does, for as long as it remembers them."""
+    found = []
+    for row in commands.rows("squeue", "-a", "-t", "CANCELLED", fields=answers.LIVE_FIELDS):
+        live = answers.live(row)
+        if row[2][:1].isdigit() and not live.nodes:
+            found.append(
+                Ended(
+                    owner=live.owner,
+                    own_id=live.own_id,
+                    index=f"never/{live.own_id}",
+                    tasks=live.tasks,
+                    state="CANCELLED",
+                    start=None,
+                    end=live.end or live.owner.submit,
+                    elapsed_s=0,
+                    exit_code=0,
+                    limit_s=live.limit_s,
+                    gpus=live.gpus,
+                    gpu_type=live.gpu_type,
+                    nodes="",
+                )
+            )
+    return found
+
+
+def _day(seconds: int) -> str:
+    """An instant as sacct reads it: its time zone is ours to say."""
+    return moment(max(0, seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def bare_job(run: str) -> UUID:
+    """A name for a job that was never ours."""
+    return uuid5(NAMESPACE_URL, f"slurm:{run}")
+
+
+def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, runs: Path) -> int:
+    """Ask the accounting and write down what ended since the last time. How many rows were new."""
+    with conn.transaction():
+        row = conn.execute(
+            """SELECT floor(extract(epoch FROM now()))::bigint,
+                 (SELECT floor(extract(epoch FROM asked_at))::bigint FROM slurm_cluster WHERE cluster = %s)""",
+            [cluster],
+        ).fetchone()
+    assert row
+    asked, before = row
+    rows = [*ask(commands, before - BACK_S if before else asked - FIRST_S), *_never(commands)]
+    with conn.transaction():
+        conn.execute(LOCK, [cluster])
+        ids = [row.owner.slurm_id for row in rows]
+        known = {
+            run
+            for (run,) in conn.execute(
+                "SELECT run FROM slurm_run WHERE cluster = %s AND slurm_id = ANY(%s)",
+                [cluster, [*ids, *(row.own_id for row in rows)]],
+            )
+        }
+        fresh = [row for row in rows if _name(cluster, row, row.tasks[0]) not in known]
+        mine = _sends_of(conn, cluster, fresh) if fresh else []
+        new = 0
+        for row in sorted(fresh, key=lambda row: (row.owner.submit, row.end, row.own_id)):
+            new += _write(conn, cluster, row, owned(row.owner, mine), runs)
+        conn.execute(
+            """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s)) ON CONFLICT (cluster)
+               DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at)""",
+            [cluster, asked],
+        )
+        if new:
+            conn.execute(
+                """UPDATE slurm_job j SET open = false WHERE cluster = %s AND open AND (spec->>'tasks')::int <=
+                     (SELECT count(DISTINCT task) FROM slurm_run r
+                      WHERE (r.job, r.attempt) = (j.job, j.attempt) AND NOT r.goes_on)""",
+                [cluster],
+            )
+    return new
+
+
+def _sends_of(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[Ended]) -> list[Send]:
+    jobs = {UUID(found[1]) for row in rows if (found := MARK.match(row.owner.comment))}
+    with conn.cursor(row_factory=dict_row) as cur:
+        cur.execute(
+            """SELECT s.*, j.spec FROM slurm_send s JOIN slurm_job j USING (job, attempt)
+               WHERE j.cluster = %s AND (s.slurm_id = ANY(%s) OR s.job = ANY(%s)) ORDER BY s.sent_at, s.send""",
+            [cluster, [row.owner.slurm_id for row in rows], list(jobs)],
+        )
+        return [_send(row) for row in cur]
+
+
+MARK = re.compile(r"madang:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\.\d+")
+
+
+def _name(cluster: str, row: Ended, task: int) -> str:
+    """The name of a run for ever. The row of an array that never started stands for many."""
+    return f"{cluster}/{row.index}/{row.owner.submit}" + (f"/{task}" if len(row.tasks) > 1 else "")
+
+
+def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path) -> int:
+    new = 0
+    for task in row.tasks:
+        name = _name(cluster, row, task)
+        key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
+        if send and row.exit_code == 75 and marks(runs, key, send.send).exit_code != 75:
+            continue  # the wrapper of a submission that was given up, or of a second copy
+        code = row.exit_code
+        if send and row.state == "FAILED" and marks(runs, key, send.send).exit_code == code + 128:
+            code += 128  # sacct takes 128 off: 11 may be 139
+        gpus, gpu_type = row.gpus, row.gpu_type
+        if send and not gpus:
+            gpus, gpu_type = send.gpus, send.gpu_type
+        started = row.start if row.start is not None and row.nodes else None
+        counted = row.gpus * row.elapsed_s if started is not None else 0
+        seconds = min(row.elapsed_s, row.limit_s) if row.limit_s else row.elapsed_s
+        restart = 0
+        if send:
+            if started is None and _is_final(conn, send, task):
+                continue  # both the controller and the accounting tell of what never started
+            found = conn.execute(
+                "SELECT count(*) FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s)",
+                [send.job, task, send.attempt],
+            ).fetchone()
+            restart = found[0] if found else 0
+        new += conn.execute(
+            INSERT,
+            {
+                "cluster": cluster,
+                "run": name,
+                "job": key.job,
+                "task": key.task,
+                "attempt": key.attempt,
+                "restart": restart,
+                "bare": send is None,
+                "slurm_id": row.own_id,
+                "outcome": answers.OUTCOMES[row.state].value,
+                "account": row.owner.account,
+                "budget": row.owner.budget,
+                "posix_user": row.owner.user,
+                "machine": row.nodes,
+                "gpu_type": gpu_type or "cpu",
+                "gpus": gpus,
+                "declared": (gpu_type or "cpu") == "cpu",
+                "submitted_at": moment(row.owner.submit),
+                "started_at": moment(started) if started is not None else None,
+                "ended_at": moment(row.end),
+                "gpu_seconds": seconds * gpus if started is not None else 0,
+                "counted_seconds": counted,
+                "exit_code": None if started is None else code,
+                "reason": "" if row.state in ("COMPLETED", "FAILED") else row.state,
+                "goes_on": bool(send and send.requeue and row.state in answers.AGAIN),
+            },
+        ).rowcount
+    return new
+
+
+def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
+    return bool(
+        conn.execute(
+            "SELECT 1 FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s) AND NOT goes_on",
+            [send.job, task, send.attempt],
+        ).fetchone()
+    )
+
+
+def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> None:
+    """Write down a run that Slurm has forgotten and that gives no sign of life: as long as its marks say."""
+    start, end = left.started or 0, max(left.started or 0, left.ended or left.alive or 0)
+    with conn.transaction():
+        conn.execute(LOCK, [cluster])
+        restart = conn.execute(
+            "SELECT count(*) FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s)", [send.job, task, send.attempt]
+        ).fetchone()
+        assert restart
+        conn.execute(
+            INSERT,
+            {
+                "cluster": cluster,
+                "run": f"{cluster}/lost/{send.job}/{task}/{send.attempt}/{send.send}",
+                "job": send.job,
+                "task": task,
+                "attempt": send.attempt,
+                "restart": restart[0],
+                "bare": False,
+                "slurm_id": send.slurm_id,
+                "outcome": Outcome.LOST.value,
+                "account": send.account,
+                "budget": send.budget,
+                "posix_user": send.user,
+                "machine": "",
+                "gpu_type": send.gpu_type,
+                "gpus": send.gpus,
+                "declared": send.gpu_type == "cpu",
+                "submitted_at": send.sent_at,
+                "started_at": moment(start),
+                "ended_at": moment(end),
+                "gpu_seconds": send.gpus * (end - start),
+                "counted_seconds": 0,
+                "exit_code": None,
+                "reason": "forgotten by Slurm",
+                "goes_on": goes_on,
+            },
+        )
+        conn.execute(
+            """UPDATE slurm_job j SET open = false WHERE (job, attempt) = (%s, %s) AND (spec->>'tasks')::int <=
+                 (SELECT count(DISTINCT task) FROM slurm_run r
+                  WHERE (r.job, r.attempt) = (j.job, j.attempt) AND NOT r.goes_on)""",
+            [send.job, send.attempt],
+        )
+
+
+def final_tasks(conn: psycopg.Connection[Any], job: UUID, attempt: int) -> set[int]:
+    rows = conn.execute("SELECT task FROM slurm_run WHERE (job, attempt) = (%s, %s) AND NOT goes_on", [job, attempt])
+    return {task for (task,) in rows}
+
+
+def counts(conn: psycopg.Connection[Any], cluster: str) -> dict[tuple[UUID, int, int], tuple[int, bool]]:
+    """Of the runs of jobs that live or ended lately: how many there were, and whether the last was the last."""
+    with conn.transaction():
+        rows = conn.execute(
+            """SELECT job, task, attempt, count(*), bool_or(NOT goes_on) FROM slurm_run r
+               WHERE cluster = %s AND (job, attempt) IN (SELECT job, attempt FROM slurm_job WHERE cluster = %s AND open)
+               GROUP BY job, task, attempt""",
+            [cluster, cluster],
+        ).fetchall()
+    return {(job, task, attempt): (count, final) for job, task, attempt, count, final in rows}
+
+
+def counted(conn: psycopg.Connection[Any], cluster: str) -> dict[str, int]:
+    """GPU-seconds by budget, as Slurm counts them."""
+    with conn.transaction():
+        rows = conn.execute(
+            "SELECT budget, sum(counted_seconds)::bigint FROM slurm_run WHERE cluster = %s GROUP BY budget", [cluster]
+        ).fetchall()
+    return dict(rows)
+
+
+def lag(conn: psycopg.Connection[Any], cluster: str) -> float | None:
+    """Seconds since the accounting last answered; None if it never has."""
+    with conn.transaction():
+        row = conn.execute(
+            """SELECT extract(epoch FROM clock_timestamp() - asked_at)::float8 FROM slurm_cluster
+               WHERE cluster = %s""",
+            [cluster],
+        ).fetchone()
+    return row[0] if row else None
+
+
+def page(conn: psycopg.Connection[Any], cluster: str, after: int, size: int) -> list[tuple[int, UsageRow]]:
+    with conn.transaction(), conn.cursor(row_factory=dict_row) as cur:
+        cur.execute(
+            "SELECT * FROM slurm_run WHERE cluster = %s AND seq > %s ORDER BY seq LIMIT %s", [cluster, after, size]
+        )
+        return [(row["seq"], _usage(row)) for row in cur]
+
+
+def _usage(row: dict[str, Any]) -> UsageRow:
+    return UsageRow(
+        key=RunKey(row["job"], row["task"], row["attempt"], row["restart"]),
+        outcome=Outcome(row["outcome"]),
+        engine_run=row["run"],
+        **{name: row[name] for name in SAME},
+    )

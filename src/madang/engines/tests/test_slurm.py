@@ -1,0 +1,320 @@
+"""What only a cluster has: bare sbatch, arrays, several nodes, budgets, and people who edit their own jobs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import replace
+
+import pytest
+
+from madang.engines.base import Conflict, Limits, Rejected, RunKey, Unavailable
+from madang.engines.slurm import Breaker, Commands, accounts, answers
+from madang.engines.tests.conftest import ON_SLURM
+
+SLEEP = "#!/bin/bash\nsleep 20\n"
+
+
+@pytest.fixture
+def rig(slurm_rig):
+    return slurm_rig
+
+
+def bare(rig, *more, user=0, script="#!/bin/bash\ntrue\n"):
+    """What somebody submits by hand; the id that Slurm gave."""
+    given = [f"--account={rig.account}", f"--qos={rig.budget}", "--partition=small", "--nodes=1", "--time=1"]
+    return int(
+        rig.as_user(
+            *("sbatch", "--parsable", *given, "--gpus-per-node=small:1", "--mem=100M", "--output=/dev/null", *more),
+            user=user,
+            stdin=script,
+        )
+    )
+
+
+@ON_SLURM
+def test_a_job_by_bare_sbatch_is_reported_with_its_budget_and_its_user_and_without_a_job(rig):
+    bare(rig, "--comment=x\nmadang:1|2;3\n7", script="#!/bin/bash\nsleep 1\n")
+    row = rig.until(rig.usage)[0]
+    assert (row.bare, row.account, row.budget, row.posix_user) == (True, rig.account, rig.budget, rig.users[0])
+    assert (row.outcome, row.gpus, row.gpu_type) == ("completed", 1, "small")
+    assert rig.usage() == [row]  # the same name for it, however often asked
+
+
+@ON_SLURM
+def test_f10_a_comment_that_names_another_tenants_job_is_charged_to_who_wrote_it(rig):
+    rig.engine.sync([rig.limits(), Limits("a-2", "b-2", members=rig.users[1:], partitions=("small",))], apply=True)
+    mine = rig.submit("exec sleep 20")
+    forged = bare(
+        rig, f"--comment=madang:{mine}.1.1", "--account=a-2", "--qos=b-2", user=1, script="#!/bin/bash\nsleep 1\n"
+    )
+    before = rig.cursor
+
+    def theirs():
+        rows = rig.engine.usage(before).rows
+        return [row for row in rows if row.engine_run and row.posix_user == rig.users[1]]
+
+    row = rig.until(theirs)[0]
+    assert (row.bare, row.budget, row.key.job == mine) == (True, "b-2", False)
+    assert rig.live(mine).state == "running"
+    assert forged
+    rig.engine.cancel(mine)
+    assert rig.ended(mine).outcome == "cancelled"
+
+
+@ON_SLURM
+def test_c3_a_submission_that_lost_its_answer_is_found_and_not_sent_again(rig):
+    """Killed between sbatch and the receipt: a naive adapter submits a second job."""
+    spec = rig.spec("exec sleep 20")
+    first = rig.engine.submit(spec, 1)
+    with rig.connect() as conn:
+        conn.execute("UPDATE slurm_send SET slurm_id = NULL, submit = NULL WHERE job = %s", [spec.job])
+    assert rig.engine.submit(spec, 1) == first
+    assert [run.key.job for run in rig.engine.poll().runs] == [spec.job]
+
+
+@ON_SLURM
+def test_c3_a_submission_of_which_nothing_arrived_is_sent_again_and_an_older_copy_never_starts(rig):
+    spec = rig.spec("echo once; sleep 1")
+    blocked = rig.submit("exec sleep 20", gpus_per_node=3)  # so that both copies wait
+    rig.engine.submit(spec, 1)
+    with rig.connect() as conn:  # as if the first one had gone out after we had looked for it
+        conn.execute("UPDATE slurm_send SET slurm_id = NULL, submit = NULL WHERE job = %s", [spec.job])
+    unseen = rig.new_engine()
+    unseen._find = lambda send: None  # it looks a moment too early
+    unseen.submit(spec, 1)
+    assert len({run.key for run in rig.engine.poll().runs if run.key.job == spec.job}) == 1
+    rig.engine.cancel(blocked)
+    rig.ended(spec.job)
+    rig.until(rig.quiet)
+    assert rig.log(spec.job) == b"once\n"
+    assert [row.exit_code for row in rig.usage() if row.key.job == spec.job] == [0]
+
+
+@ON_SLURM
+def test_f1_a_job_that_slurm_forgot_is_started_again_and_one_that_may_run_is_left(rig):
+    """The controller was killed before it saved the job: nobody knows it, and nothing has started."""
+    rig.engine.confirmed_s = 0
+    spec = rig.spec("echo ran")
+    rig.engine.submit(spec, 1)
+    rig.ended(spec.job)
+    with rig.connect() as conn:  # as if that id were of a job that was never saved: nothing of it is anywhere
+        conn.execute("DELETE FROM slurm_run WHERE job = %s", [spec.job])
+        conn.execute("UPDATE slurm_job SET open = true WHERE job = %s", [spec.job])
+        conn.execute("UPDATE slurm_send SET slurm_id = 900000, submit = 1 WHERE job = %s", [spec.job])
+    started = next(rig.folder(spec.job).glob("started.1.*"))
+    alive = next(rig.folder(spec.job).glob("alive.1.*"))
+    rig.engine._find = lambda send: None
+    assert rig.engine.submit(spec, 1).engine_id.endswith(":900000")  # alive a moment ago: may run
+    started.unlink()
+    alive.unlink()
+    assert not rig.engine.submit(spec, 1).engine_id.endswith(":900000")
+    rig.until(lambda: rig.log(spec.job) == b"ran\nran\n")
+
+
+@ON_SLURM
+def test_f5_a_requeue_is_two_runs_of_one_job(rig):
+    """Without `sacct -D` the first of them is not to be seen."""
+    job = rig.submit("echo up; sleep 3", requeue=True)
+    rig.running(job)
+    number = rig.commands.read("squeue", "-h", "-o", "%A").strip()
+    rig.cluster.command("scontrol", "requeue", number)
+    row = rig.ended(job, seconds=60)
+    rows = [r for r in rig.usage() if r.key.job == job]
+    assert [(r.key.restart, r.outcome, r.goes_on) for r in rows] == [(0, "preempted", True), (1, "completed", False)]
+    assert row.key == RunKey(job, 0, 1, 1)
+    said = rig.commands.read("sacct", "-n", "-P", "-X", "-j", number, "--format=State").split()
+    assert len(said) == 1
+
+
+@ON_SLURM
+def test_f6_while_the_controller_is_away_nothing_is_decided_and_then_each_job_runs_once(rig):
+    running = rig.submit("echo up; sleep 4; exit 3")
+    rig.running(running)
+    time.sleep(6)  # by now the controller has saved it
+    rig.cluster.stop("slurm/slurmctld.pid", 9)
+    specs = [rig.spec("echo once") for _ in range(3)]
+    try:
+        for spec in specs:
+            with pytest.raises(Unavailable):
+                rig.engine.submit(spec, 1)
+        with pytest.raises(Unavailable):
+            rig.engine.poll()
+        assert not rig.engine.health().reachable
+    finally:
+        rig.cluster.start_controller()
+    for spec in specs:
+        rig.until(lambda spec=spec: submitted(rig, spec))
+    for spec in specs:
+        rig.ended(spec.job, seconds=60)
+        assert rig.log(spec.job) == b"once\n"
+    assert rig.ended(running, seconds=60).exit_code == 3
+    assert len(rig.usage()) == 4
+
+
+def submitted(rig, spec):
+    try:
+        return rig.engine.submit(spec, 1)
+    except Unavailable:
+        return None
+
+
+@ON_SLURM
+def test_f7_a_silent_accounting_ends_nothing(rig):
+    """A naive adapter takes "not in squeue" for the end."""
+    job = rig.submit("echo up; sleep 1; exit 7")
+    rig.running(job)
+    pid = rig.cluster.alive("slurm/slurmdbd.pid")
+    subprocess.run(["kill", "-STOP", str(pid)], check=True)
+    try:
+        rig.until(lambda: rig.live(job).reason == "Accounting")
+        later = rig.submit("exit 0")
+        assert rig.live(later)
+    finally:
+        subprocess.run(["kill", "-CONT", str(pid)], check=True)
+    assert rig.ended(job).exit_code == 7
+    assert rig.ended(later).outcome == "completed"
+
+
+@ON_SLURM
+def test_f8_a_waiting_job_that_its_owner_enlarged_is_noticed_before_it_starts(rig):
+    blocker = rig.submit("exec sleep 30", gpus_per_node=3)
+    rig.running(blocker, word=b"")
+    job = rig.submit("exit 0")
+    number = rig.commands.read("squeue", "-h", "-t", "PENDING", "-o", "%A").strip()
+    assert "enlarged" not in [warn.code for warn in rig.engine.health().warnings]
+    rig.as_user("scontrol", "update", f"JobId={number}", "NumNodes=1", "TresPerNode=gres:gpu:small:2")
+    assert rig.live(job).gpus == 2
+    assert "enlarged" in [warn.code for warn in rig.engine.health().warnings]
+
+
+@ON_SLURM
+def test_the_script_directives_of_a_user_are_comments(rig):
+    job = rig.submit("#!/bin/bash\n#SBATCH --array=0-9\n#SBATCH --gpus-per-node=small:3\necho $CUDA_VISIBLE_DEVICES\n")
+    assert rig.ended(job).gpus == 1
+    assert (rig.log(job), len(rig.usage())) == (b"0\n", 1)
+
+
+@ON_SLURM
+def test_a_job_on_two_nodes_is_one_run_of_all_its_gpus(rig):
+    rig.engine.sync([rig.limits(partitions=("small", "h100"))], apply=True)
+    job = rig.submit("sleep 1; echo $SLURM_JOB_NODELIST", nodes=2, gpu_type="h100", gpus_per_node=8, partition="h100")
+    row = rig.ended(job)
+    assert (row.gpus, row.gpu_type, rig.log(job)) == (16, "h100", b"h100-[1-2]\n")
+    assert row.gpu_seconds == 16 * (row.ended_at - row.started_at).total_seconds()
+    with pytest.raises(Rejected):
+        rig.submit("exit 0", partition="l40s", gpu_type="l40s")  # the association pins the partition
+
+
+@ON_SLURM
+def test_c10_a_waiting_array_is_one_call_and_a_cancelled_one_ends_each_of_its_tasks(rig):
+    blocker = rig.submit("exec sleep 60", gpus_per_node=3)
+    job = rig.submit("exit 0", tasks=1000, parallel=50)
+    waiting = [run for run in rig.engine.poll().runs if run.key.job == job]
+    assert {run.key.task for run in waiting} == set(range(1000))
+    assert waiting[0].place < waiting[-1].place
+    rig.engine.cancel(job)
+    rig.until(lambda: len([row for row in rig.usage() if row.key.job == job]) == 1000)
+    rows = [row for row in rig.usage() if row.key.job == job]
+    assert {(row.outcome, row.gpu_seconds, row.started_at) for row in rows} == {("cancelled", 0, None)}
+    assert len({row.engine_run for row in rows}) == 1000
+    rig.engine.cancel(blocker)
+
+
+@ON_SLURM
+def test_budgets_are_brought_to_what_is_wanted_and_a_closed_one_takes_nothing(rig):
+    many = [Limits(f"a-x{n}", f"b-x{n}", gpu_seconds=6000 + 60 * (n % 2)) for n in range(40)]
+    asked = []
+    watched = Commands(rig.cluster.conf)
+    watched.write = lambda *command: (asked.append(command), Commands.write(watched, *command))
+    diff = accounts.reconcile(watched, rig.cluster.name, many, {}, apply=True)
+    assert (len(diff.missing), diff.applied) == (80, True)
+    assert len(asked) <= 6  # however many there are
+    assert not any("delete" in word or "remove" in word for command in asked for word in command)
+    again = accounts.reconcile(watched, rig.cluster.name, many, {}, apply=True)
+    assert (again.missing, again.changed) == ((), ())
+    shut = [replace(limit, open=False) for limit in many]
+    assert "would close 40" in accounts.reconcile(watched, rig.cluster.name, shut, {}, apply=True).held
+    counted = {"b-x0": 120}
+    moved = accounts.reconcile(watched, rig.cluster.name, many[:1], counted, apply=True)
+    assert (moved.changed, moved.applied) == (("b-x0",), True)
+    assert accounts.observe(watched, rig.cluster.name).limits["b-x0"] == 102
+    assert rig.engine.sync([rig.limits(open=False)], apply=True).applied
+    try:
+        with pytest.raises(Rejected):
+            rig.submit("exit 0")
+    finally:
+        assert rig.engine.sync([rig.limits()], apply=True).applied
+
+
+@ON_SLURM
+def test_who_leaves_can_submit_nothing_more_and_names_of_others_are_not_touched(rig):
+    both = rig.limits(members=rig.users)
+    assert rig.engine.sync([both], apply=True).applied
+    assert bare(rig, user=1)
+    assert rig.engine.sync([rig.limits()], apply=True).applied
+    with pytest.raises(Rejected):
+        bare(rig, user=1)
+    with pytest.raises(Conflict):
+        rig.engine.sync([Limits("root", "normal")], apply=True)
+    with pytest.raises(Rejected):
+        rig.engine.sync([Limits("Upper", "b-9")], apply=True)
+
+
+@ON_SLURM
+def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
+    rig.usage()
+    health = rig.engine.health()
+    assert health.reachable
+    assert {warn.code for warn in health.warnings} <= {"backlog"}  # the accounting may be a message behind
+    assert {(s.gpu_type, s.slots, s.busy) for s in health.slots} == {("h100", 16, 0), ("l40s", 8, 0), ("small", 3, 0)}
+    rig.cluster.command("scontrol", "update", "NodeName=l40s-1", "State=DOWN", "Reason=test")
+    try:
+        health = rig.engine.health()
+        assert {warn.code for warn in health.warnings} - {"backlog"} == {"nodes_down"}
+        assert [s.slots for s in health.slots if s.gpu_type == "l40s"] == []
+    finally:
+        rig.cluster.command("scontrol", "update", "NodeName=l40s-1", "State=RESUME")
+
+
+@ON_SLURM
+def test_a_log_that_is_a_link_is_not_read(rig):
+    job = rig.submit('rm -f ../out.log; ln -s /etc/shadow ../out.log; rm -rf "$HOME"; ln -s /etc "$HOME"')
+    rig.ended(job)
+    assert rig.log(job) == b""
+    assert rig.engine.files(RunKey(job)) == []
+
+
+@ON_SLURM
+def test_nothing_runs_as_root_or_as_an_account_of_the_system(rig):
+    for name in ("root", "daemon", "nobody-of-this-name"):
+        with pytest.raises(Rejected) as refused:
+            rig.submit("exit 0", posix_user=name)
+        assert refused.value.field == "posix_user"
+
+
+def test_after_a_silence_nobody_waits_for_the_next_one(tmp_path):
+    breaker = Breaker(60)
+    commands = Commands(tmp_path / "nowhere", breaker=breaker)
+    with pytest.raises(Unavailable):
+        commands.read("sh", "-c", "echo no >&2; exit 1")
+    with pytest.raises(Unavailable, match="a moment ago"):
+        commands.read("true")
+    breaker.close()
+    assert commands.read("echo", "x") == "x\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "tasks"), [("0-3%2", [0, 1, 2, 3]), ("2,5-6", [2, 5, 6]), ("0-8:4", [0, 4, 8]), ("N/A", []), ("7", [7])]
+)
+def test_the_tasks_of_an_array_are_read_as_slurm_writes_them(text, tasks):
+    assert list(answers.numbers(text)) == tasks
+    assert list(answers.numbers(answers.ranges(tasks))) == tasks
+
+
+def test_f4_an_orphan_of_a_killed_controller_is_not_a_run():
+    row = ["5", "9", "9", "1795711470", "1795711470", "1795711475", "5", "PENDING", "0:0", "", "n", "1"]
+    assert answers.ended([*row, "", "", "", "", ""]) is None
+    row[7] = "COMPLETED"
+    assert answers.ended([*row, "", "", "", "", ""]) is None
+    assert answers.ended([*row, "a", "q", "u", "p", ""])
