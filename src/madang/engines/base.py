@@ -335,13 +335,15 @@ class SlotCount:
 
 @dataclass(frozen=True)
 class Health:
-    """`lag_s` is None when the engine has never looked."""
+    """`lag_s` is None when the engine has never looked. `kept_apart`: each run belongs to a user of its own, so that
+    several organizations may use the engine."""
 
     reachable: bool
     lag_s: float | None
     slots: tuple[SlotCount, ...]
     sandbox: bool
     warnings: tuple[Warn, ...]
+    kept_apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection
 
@@ -63,7 +62,7 @@ def reconcile(name: str) -> None:
         snapshot = engine.poll()
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
-        watch.health = _health(engine)
+        watch.health = asdict(engine.health())
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at
@@ -88,12 +87,6 @@ def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
             watch.save(update_fields=["cursor"])
         if not page.more:
             return
-
-
-def _health(engine: engines.EngineWithFiles) -> dict[str, Any]:
-    """The engine's own word, as JSON. Tenants are kept apart only where the engine says so."""
-    health = engine.health()
-    return {**asdict(health), "kept_apart": bool(getattr(health, "kept_apart", False))}
 
 
 def _budgets(engine: engines.EngineWithFiles, name: str) -> None:

@@ -49,7 +49,6 @@ from madang.engines.stored import Connect, answering, described, digest
 PAGE = 500
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
 KNOWN_S = 60.0  # so long the sizes of the nodes are taken for granted
-DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
 LOCK_JOB: Final = "SELECT pg_advisory_lock(hashtextextended('madang slurm job ' || %s, 0))"
 UNLOCK_JOB: Final = "SELECT pg_advisory_unlock(hashtextextended('madang slurm job ' || %s, 0))"
 
@@ -61,8 +60,6 @@ def schema() -> str:
 
 class SlurmEngine(SharedRunFolders):
     """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path."""
-
-    kept_apart = True  # each run belongs to a posix user of its own
 
     def __init__(
         self, connect: Connect, runs: Path, cluster: str, commands: Commands, *, confirmed_s: float = CONFIRMED_S
@@ -243,7 +240,7 @@ class SlurmEngine(SharedRunFolders):
             left = marks(self.runs, RunKey(spec.job, task, attempt), last.send)
             if left.started is None:
                 again.append(task)
-            elif left.fresh(DEAD_S):
+            elif left.fresh:
                 return last.slurm_id  # Slurm doesn't know it, and yet it gives signs of life
             else:
                 records.lose(conn, self.cluster, last, task, left, goes_on=spec.requeue)

@@ -15,6 +15,7 @@ from madang.engines.base import JobSpec, Rejected, RunKey
 from madang.engines.local.folders import FOLDER, MAX_LOG_READ, RunFolders, place
 
 WRAPPER = Path(__file__).parent / "wrapper.sh"
+DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
 
 
 def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path) -> str:
@@ -46,7 +47,8 @@ def prepare(runs: Path, spec: JobSpec, attempt: int, send: int, owner: pwd.struc
     if not (folder / "send").exists():
         fresh = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        (fresh / "files").mkdir(parents=True)
+        fresh.mkdir(mode=0o700)
+        (fresh / "files").mkdir()
         (fresh / "script").write_text(spec.script)
         (fresh / "script").chmod(0o755)
         (fresh / "arguments").write_bytes(_zeros(spec.argv))
@@ -68,10 +70,11 @@ def prepare(runs: Path, spec: JobSpec, attempt: int, send: int, owner: pwd.struc
             run.mkdir(exist_ok=True)
             run.chmod(0o700)
             _own(run, owner)
-        _own(fresh, owner)
-        for path in fresh.rglob("*"):
+        # From the inside out, and closed to its owner until the end: where they can write, a link could turn a path
+        # that is given to them into any other.
+        for path in sorted(fresh.rglob("*"), reverse=True):
             _own(path, owner)
-        fresh.chmod(0o700)
+        _own(fresh, owner)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.replace(folder)
     mark = folder.with_name(f"{folder.name}.send")
@@ -100,8 +103,9 @@ class Marks:
     ended: int | None
     exit_code: int | None
 
-    def fresh(self, seconds: float) -> bool:
-        return self.alive is not None and time.time() - self.alive < seconds
+    @property
+    def fresh(self) -> bool:
+        return self.alive is not None and time.time() - self.alive < DEAD_S
 
 
 def marks(runs: Path, key: RunKey, send: int) -> Marks:

@@ -12,12 +12,11 @@ from uuid import UUID
 from madang.engines.base import Health, RunKey, SlotCount, Unavailable, Warn
 from madang.engines.slurm import answers
 from madang.engines.slurm.commands import Commands
-from madang.engines.slurm.handing import marks
+from madang.engines.slurm.handing import DEAD_S, marks
 from madang.engines.slurm.records import Send, owned
 
 LATE_S = 30.0  # an accounting that hasn't been read for so long
 APART_MINUTES, APART_SHARE = 60, 0.01  # how far Slurm's figure of a budget may be from ours
-STALE_S = 90.0
 MOST_MARKS = 200  # submissions whose marks are looked at in one go
 
 
@@ -41,7 +40,7 @@ def health(
         except Unavailable as silent:
             warnings.append(Warn("no_accounting", silent.message))
             break
-    return Health(True, lag_s, _slots(nodes, queue), True, tuple(warnings))
+    return Health(True, lag_s, _slots(nodes, queue), True, tuple(warnings), kept_apart=True)
 
 
 def _field(line: str, name: str) -> str:
@@ -99,7 +98,7 @@ def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> l
             larger.append(str(send.job))
         if live.state == "RUNNING" and len(silent) < MOST_MARKS:
             left = marks(runs, RunKey(send.job, live.tasks[0], send.attempt), send.send)
-            if left.started is not None and left.ended is None and not left.fresh(STALE_S):
+            if left.started is not None and left.ended is None and not left.fresh:
                 silent.append(str(send.job))
     if larger:
         found.append(Warn("enlarged", f"changed by their owners while they waited: {', '.join(sorted(larger)[:20])}"))
@@ -107,10 +106,10 @@ def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> l
         found.append(Warn("silent", f"running, without a sign of life: {', '.join(sorted(silent)[:20])}"))
     ghosts = []
     for send in sends[:MOST_MARKS]:
-        old = (datetime.now(UTC) - send.sent_at).total_seconds() > STALE_S
+        old = (datetime.now(UTC) - send.sent_at).total_seconds() > DEAD_S
         if old and (send.job, send.attempt) not in seen and send.tasks == 1:
             left = marks(runs, RunKey(send.job, 0, send.attempt), send.send)
-            if left.started is not None and left.ended is None and not left.fresh(STALE_S):
+            if left.started is not None and left.ended is None and not left.fresh:
                 ghosts.append(str(send.job))
     if ghosts:
         found.append(Warn("vanished", f"started, and gone without an end: {', '.join(sorted(ghosts)[:20])}"))

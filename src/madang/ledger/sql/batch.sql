@@ -13,7 +13,8 @@ BEGIN
      FROM (SELECT DISTINCT a FROM unnest(p_accounts) a ORDER BY a) one;
 END $$;
 
--- Holds or charges. A request is plain where its key is new and its account covers all that this batch asks of it.
+-- Holds or charges. A request is plain where its key is new, it goes where the use of its account goes, and the account
+-- covers all that this batch asks of it.
 CREATE FUNCTION ledger_take_batch(
   p_kind text, p_accounts bigint[], p_sinks bigint[], p_amounts bigint[], p_keys text[], p_source text, p_until timestamptz,
   p_event_at timestamptz, p_actor bigint, p_reason text

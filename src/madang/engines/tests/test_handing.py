@@ -1,0 +1,31 @@
+"""The folder of a Slurm job while it is filled: nobody can lead us elsewhere from inside it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from uuid import uuid4
+
+from madang.engines.base import InputFile, JobSpec
+from madang.engines.slurm.handing import prepare
+
+
+def test_a_folder_is_given_to_its_owner_only_when_nothing_in_it_is_still_to_be_given(tmp_path, monkeypatch):
+    """Whoever owns a folder may put a link into it: a path below it that is given away then may be any other."""
+    given: list[Path] = []
+
+    def chown(path: Path, _uid: int, _gid: int, *, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        assert not [above for above in given if above in path.parents], f"{path} is below what was given away before"
+        inside = next((above for above in path.parents if above.name.endswith(".new")), None)
+        assert inside is None or inside.stat().st_mode & 0o777 == 0o700, "its owner-to-be can look inside"
+        given.append(path)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    files = (InputFile("data/deep/a", b"1"), InputFile("b", b"2"))
+    spec = JobSpec(job=uuid4(), script="#!/bin/sh\n", gpu_type="h100", limit_s=60, files=files)
+    prepare(tmp_path, spec, 1, 1, pwd.getpwuid(0))
+    names = {str(path.relative_to(tmp_path / str(spec.job))) for path in given}
+    assert {"given.1.new", "given.1.new/files/data/deep/a", "given.1.new/script", "given.1.send", "0/1"} <= names
