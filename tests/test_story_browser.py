@@ -609,7 +609,7 @@ def submit(member: Desk, allocation: Allocation) -> Job:
     held = member.page.locator("#choices .description")
     member.fill(gpus="2", limit_s="30")
     member.page.locator("[name=name]").focus()
-    expect(held).to_contain_text(said("Held while it runs"))
+    expect(held).to_contain_text(said("Held at most"))
     expect(held.locator("dd").first).to_have_text("1 GPU-시간")
     member.press(said("Submit a job"))
     member.looks.here(member.page, "job without a script")

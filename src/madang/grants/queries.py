@@ -9,12 +9,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch, Q, QuerySet, Sum
-from django.db.models.functions import Now, TruncDay
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from madang.calls.models import Application, ApplicationLine, ApplicationState, Call, CallLine
 from madang.catalog.models import Kind, Resource
+from madang.grants import rules
 from madang.grants.models import Agreement, Allocation, AllocationState, Grant, GrantState, Meter
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role, Scope
@@ -24,6 +25,7 @@ from madang.ledger.models import Kind as EntryKind
 from madang.programs.models import Program
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.models import LogLine
+from madang.workflow.moment import now
 
 SEOUL = ZoneInfo("Asia/Seoul")
 READERS = (Role.OFFICER, Role.AUDITOR)
@@ -169,7 +171,7 @@ def history(grant: Grant, *, limit: int = 100) -> list[LogLine]:
 
 def told_of_overrun_today(allocation: Allocation) -> bool:
     """Whether its lead and officers were told of an overrun since midnight in Seoul, by the database's clock."""
-    midnight = TruncDay(Now(), tzinfo=SEOUL)
+    midnight = rules.midnight(now().astimezone(SEOUL).date())
     told = LogLine.objects.filter(kind="grants.allocation", ref=allocation.pk, verb="overrun", at__gte=midnight)
     return told.exists()
 

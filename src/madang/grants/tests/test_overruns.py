@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -89,6 +89,24 @@ def test_a_thousand_jobs_that_overrun_are_one_letter_a_day() -> None:
     assert (told(story.lead), done(story.compute)) == (1, ["overrun", "overrun"])
     (row,) = queries.with_meters([story.compute])
     assert row.meter.overrun == 15 * make.HOUR
+
+
+@pytest.mark.parametrize(
+    ("told_at", "asked_at", "today"),
+    [
+        ("2026-11-27T00:00:00+09:00", "2026-11-27T04:00:00+09:00", True),
+        ("2026-11-27T00:30:00+09:00", "2026-11-27T23:59:59+09:00", True),
+        ("2026-11-26T23:59:59+09:00", "2026-11-27T00:00:00+09:00", False),
+        ("2026-11-26T08:00:00+09:00", "2026-11-27T08:00:00+09:00", False),
+    ],
+)
+def test_the_day_of_a_letter_begins_at_midnight_in_seoul(monkeypatch, told_at, asked_at, today) -> None:
+    story = make.granted()
+    LogLine.objects.create(
+        kind="grants.allocation", ref=story.compute.pk, verb="overrun", at=datetime.fromisoformat(told_at)
+    )
+    monkeypatch.setattr(queries, "now", lambda: datetime.fromisoformat(asked_at))
+    assert queries.told_of_overrun_today(story.compute) is today
 
 
 def test_a_call_that_pauses_pauses_at_once_and_again_after_it_was_resumed() -> None:

@@ -21,9 +21,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def no_other_tasks():
+def no_other_tasks(db):
+    """The end of a test doesn't empty these tables, so another one may have left something, too."""
+    forget_tasks()
     yield
-    with connection.cursor() as cursor:  # the tables that the end of a test doesn't empty
+    forget_tasks()
+
+
+def forget_tasks() -> None:
+    with connection.cursor() as cursor:
         for table in ("events", "periodic_defers", "jobs", "workers"):
             cursor.execute(f"DELETE FROM procrastinate_{table}")
 
