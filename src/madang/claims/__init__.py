@@ -26,6 +26,8 @@ What holds, and what keeps it:
   extending are checked by the same constraint. Who loses is told `Taken`, and nothing else.
 - *All or nothing.* A verb is one function of the database, which locks the leaves in id order first. A deadlock or
   serialization failure is tried again, twice, and then answered as Taken.
+- *Two that want what the other has* don't wait for each other. A transaction of several verbs asks for leaves in the
+  order of their ids, then for pools in that of theirs; one that doesn't is told Taken where it is waited for.
 - *A hold ends without a timer.* Whoever next wants the time ends what is overdue by the database's clock.
 - *A pool by its peak,* under its row lock: two that follow each other need one seat, not two. Smaller or shorter is
   never refused, and a pool is never made smaller than what it promised from now on.

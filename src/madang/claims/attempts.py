@@ -23,7 +23,7 @@ def attempt(function: str, **arguments: Any) -> Any:
     """Call it, in a transaction of its own or a savepoint of the caller's: all of the verb or nothing.
 
     A deadlock or serialization failure is tried again, twice, and then answered as Taken: somebody else is busy with
-    the same time.
+    the same time. Whoever asks out of order in a transaction of several verbs, and is waited for, is told so at once.
     """
     for left in reversed(range(ATTEMPTS)):
         try:
@@ -45,7 +45,7 @@ def refusal(error: Error) -> Refused | None:
     """What an error of the database means for people; None where it is no answer of this room."""
     told = _told(error)
     match getattr(told, "constraint_name", None):
-        case "claims_never_twice":
+        case "claims_never_twice" | "claims_circle":
             return taken()
         case "claims_full":
             return Taken(_("Only %(free)s are left in this time.") % {"free": told.message_detail}, field="amount")

@@ -22,15 +22,14 @@ CREATE FUNCTION claims_pool_peak(p_pool bigint, p_start timestamptz, p_end times
 LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$ SELECT claims_peak(p_pool, tstzmultirange(claims_during(p_start, p_end))) $$;
 
--- Lock the pool, and end what is overdue on it. Not only a lock: who counts by an older view of the claims must fail, not
--- find a seat that is taken.
+-- The pool locked, and what is overdue on it ended.
 CREATE FUNCTION claims_lock_pool(p_pool bigint) RETURNS void LANGUAGE plpgsql
 AS $$
 BEGIN
-  UPDATE claims_pool SET capacity = capacity WHERE id = p_pool;
-  IF NOT FOUND THEN
+  IF NOT EXISTS (SELECT FROM claims_pool WHERE id = p_pool) THEN
     PERFORM claims_refuse('claims_missing');
   END IF;
+  PERFORM claims_lock(NULL, p_pool);
   UPDATE claims_pool_claim SET state = 'expired'
    WHERE pool_id = p_pool AND state = 'held' AND expires_at <= clock_timestamp();
 END $$;

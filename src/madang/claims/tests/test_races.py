@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from queue import Queue
 from threading import Barrier
 from time import sleep
@@ -36,6 +37,22 @@ def elsewhere(verb: Callable[[], Any]) -> Any:
 
     with ThreadPoolExecutor(1) as one:
         return one.submit(run).result()
+
+
+def process() -> int:
+    """The server's number of this connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def until_it_waits(process: int) -> None:
+    """For a lock that somebody else has."""
+    with connection.cursor() as cursor:
+        found = False
+        while not found:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [process])
+            (found,) = cursor.fetchone()
 
 
 def race(attempt: Callable[[int], Any]) -> list[Any]:
@@ -131,49 +148,80 @@ def test_the_same_thing_and_the_same_pool_made_by_eight_at_once_are_one():
         assert len(set(answers)) == 1
 
 
-@pytest.mark.parametrize("make", [leaf, lambda: pool(1)])
-def test_two_that_take_two_things_in_opposite_orders_in_one_transaction_each_get_an_answer(make):
-    things = [make(), make()]
-    take = book if make is leaf else seat
+def seats_of_two() -> list[Callable[..., Any]]:
+    return [partial(seat, pool(1)) for _ in range(2)]
+
+
+def two_leaves() -> list[Callable[..., Any]]:
+    return [partial(book, leaf()) for _ in range(2)]
+
+
+def a_leaf_and_a_seat() -> list[Callable[..., Any]]:
+    return [partial(book, leaf()), partial(seat, pool(1))]
+
+
+@pytest.mark.parametrize("make", [two_leaves, seats_of_two, a_leaf_and_a_seat])
+def test_of_two_that_take_two_things_in_opposite_orders_the_one_out_of_order_gives_way_before_the_server_says_so(make):
+    takes = make()
     both = Barrier(2)
 
     def run(number: int) -> Any:
-        first, second = things if number else things[::-1]
+        first, second = takes if number == 0 else takes[::-1]
         try:
             with transaction.atomic():
-                take(first)
+                first()
                 both.wait()
-                return take(second)
-        except Taken:
-            return Taken
+                return second()
+        except Taken as taken:
+            return taken.__cause__.__cause__.diag.constraint_name
         finally:
             connection.close()
 
     with ThreadPoolExecutor(2) as two:
-        answers = list(two.map(run, range(2)))
-    assert answers.count(Taken) == 1
-    taken = Claim.objects.filter(leaf__in=things) if make is leaf else PoolClaim.objects.filter(pool__in=things)
-    assert taken.count() == 2
+        took, gave_way = two.map(run, range(2))
+    assert gave_way == "claims_circle"
+    assert took
+    assert Claim.objects.count() + PoolClaim.objects.count() == 2
+
+
+def test_who_asks_out_of_order_waits_for_one_that_is_slow_also_while_somebody_else_waits_for_it():
+    one, two = leaf(), leaf()
+    waits: Queue[int] = Queue()
+
+    def out_of_order() -> list[int]:
+        with transaction.atomic():
+            book(two)
+            waits.put(process())
+            return book(one, start=14, end=16)
+
+    def single() -> list[int]:
+        waits.put(process())
+        return book(two, start=14, end=16)
+
+    with ThreadPoolExecutor(2) as others:
+        with transaction.atomic():
+            book(one)
+            answers = []
+            for ask in (out_of_order, single):
+                answers.append(others.submit(elsewhere, ask))
+                until_it_waits(waits.get())
+            sleep(0.4)  # it looks up from its waiting several times meanwhile
+        assert [len(answer.result()) for answer in answers] == [1, 1]
 
 
 def test_what_failed_in_a_deadlock_is_tried_again():
     one, two = leaf(), leaf()
-    waiting: Queue[Any] = Queue()
+    waiting: Queue[int] = Queue()
 
-    def wait_and_take() -> Any:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            waiting.put(cursor.fetchone())
+    def wait_and_take() -> list[int]:
+        waiting.put(process())
         return book(one, two)
 
     with ThreadPoolExecutor(1) as other, connection.cursor() as cursor:
         with transaction.atomic():
             cursor.execute("SELECT FROM claims_leaf WHERE id = %s FOR UPDATE", [two])
             answer = other.submit(elsewhere, wait_and_take)
-            process, found = waiting.get(), (False,)
-            while not found[0]:
-                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", process)
-                found = cursor.fetchone()
+            until_it_waits(waiting.get())
             sleep(0.4)  # whoever has waited for a second looks for a deadlock and fails: the other
             cursor.execute("SELECT FROM claims_leaf WHERE id = %s FOR UPDATE", [one])
         assert len(answer.result()) == 2
