@@ -8,6 +8,7 @@ from typing import ClassVar
 import pghistory
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import BigIntegerRangeField, DateTimeRangeField, RangeOperators
+from django.contrib.postgres.indexes import GistIndex
 from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
@@ -32,6 +33,17 @@ DURING = (
     & Q(during__startswith__gte=EARLIEST, during__startswith__lt=LATEST)
     & (Q(during__upper_inf=True) | Q(during__endswith__lt=LATEST))
 )
+# What is confirmed ends at no instant, and what is expired had one. A hold may have none.
+UNTIL = (
+    Q(state__in=[State.HELD, State.RELEASED])
+    | Q(state=State.CONFIRMED, expires_at__isnull=True)
+    | Q(state=State.EXPIRED, expires_at__isnull=False)
+) & (Q(expires_at__isnull=True) | Q(expires_at__gte=EARLIEST, expires_at__lt=LATEST))
+
+
+def as_range(column: str) -> Func:
+    """A range of one number, which an index can hold beside a time without any extension."""
+    return Func(F(column), F(column), Value("[]"), function="int8range", output_field=BigIntegerRangeField())
 
 
 class Leaf(models.Model):
@@ -74,27 +86,18 @@ class Claim(Taking):
 
     class Meta:
         constraints: ClassVar = [
-            # A range of one element stands for the id, so that no extension is needed.
             ExclusionConstraint(
                 name="claims_never_twice",
                 index_type="gist",
                 condition=Q(state__in=TAKING),
                 expressions=[
-                    (
-                        Func(
-                            F("leaf_id"),
-                            F("leaf_id"),
-                            Value("[]"),
-                            function="int8range",
-                            output_field=BigIntegerRangeField(),
-                        ),
-                        RangeOperators.OVERLAPS,
-                    ),
+                    (as_range("leaf_id"), RangeOperators.OVERLAPS),
                     ("during", RangeOperators.OVERLAPS),
                 ],
                 violation_error_message=_("This time is already taken."),
             ),
             models.CheckConstraint(condition=DURING, name="claims_claim_during"),
+            models.CheckConstraint(condition=UNTIL, name="claims_claim_until"),
             state_check(State, "claims_claim_state"),
         ]
         indexes: ClassVar = [
@@ -129,10 +132,13 @@ class PoolClaim(Taking):
         db_table = "claims_pool_claim"
         constraints: ClassVar = [
             models.CheckConstraint(condition=DURING, name="claims_pool_claim_during"),
+            models.CheckConstraint(condition=UNTIL, name="claims_pool_claim_until"),
             models.CheckConstraint(condition=Q(amount__gte=1), name="claims_pool_claim_amount"),
             state_check(State, "claims_pool_claim_state"),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["pool", "state"], name="claims_of_a_pool"),
+            # What is over is kept, too, and would be read each time that a seat is taken.
+            GistIndex(as_range("pool_id"), F("during"), name="claims_pool_during", condition=Q(state__in=TAKING)),
+            models.Index(fields=["pool", "expires_at"], name="claims_pool_may_expire", condition=Q(state="held")),
             models.Index(fields=["source_type", "source_id"], name="claims_pool_claim_source"),
         ]

@@ -25,6 +25,7 @@ ANY_TIME = """
     ALTER TABLE claims_claim DROP CONSTRAINT claims_claim_during;
     ALTER TABLE claims_pool_claim DROP CONSTRAINT claims_pool_claim_during
 """
+ANY_END = "ALTER TABLE claims_claim DROP CONSTRAINT claims_claim_until"
 UNGUARDED = "ALTER TABLE claims_claim DROP CONSTRAINT claims_never_twice"
 ONLY_CONFIRMED = f"""
     {UNGUARDED};
@@ -49,7 +50,7 @@ BOOKING = {
         "lock_leaves",
         "expires_at <= clock_timestamp()",
         "coalesce(expires_at, '-infinity') <= clock_timestamp()",
-        "",
+        ANY_END,
     ),
     "an overdue hold is confirmed": ("confirm", "PERFORM claims_lock_claims(p_claims)", "NULL", ""),
     "the whole is taken without its parts": ("lock_things", "RETURN v_leaves", "RETURN p_things", ""),
@@ -70,7 +71,7 @@ BOOKING = {
     "confirmed time is never given back": ("release", "IN ('held', 'confirmed')", "= 'held'", ""),
     "giving back counts and frees nothing": ("release", "SET state = 'released'", "SET state = state", ""),
     "what is overdue counts as given back": ("release", "PERFORM claims_lock_leaves", "PERFORM cardinality", ""),
-    "confirming leaves the end of the hold": ("confirm", "expires_at = NULL", "expires_at = expires_at", ""),
+    "confirming leaves the end of the hold": ("confirm", "expires_at = NULL", "expires_at = expires_at", ANY_END),
     "one of a set isn't moved": ("move", "id = ANY (p_claims)", "id = p_claims[1]", ""),
     "a whole in use is divided": ("make_leaf", "leaf_id = p_parent AND", "false AND", ""),
     "an overdue hold keeps it whole": ("make_leaf", "PERFORM claims_lock_leaves(ARRAY[p_parent])", "NULL", ""),
@@ -90,14 +91,14 @@ COUNTING = {
         "sum(amount) OVER (ORDER BY at, amount DESC) AS level FROM steps",
         "",
     ),
-    "another pool counts, too": ("peak", "claim.pool_id = p_pool AND", "", ""),
-    "a hold takes nothing": ("peak", "OR claim.state = 'held'", "OR claim.state = 'hold'", ""),
-    "what was released still counts": (
+    "another pool counts, too": (
         "peak",
-        "claim.state = 'confirmed'",
-        "claim.state IN ('confirmed', 'released')",
+        "int8range(claim.pool_id, claim.pool_id, '[]')",
+        "int8range(NULL, NULL)",
         "",
     ),
+    "a hold takes nothing": ("peak", "IN ('held', 'confirmed')", "= 'confirmed'", ""),
+    "what was released still counts": ("peak", "'confirmed')", "'confirmed', 'released')", ""),
     "an overdue hold still counts": ("peak", "> clock_timestamp()", "> '-infinity'", ""),
     "an overdue hold is confirmed": ("lock_pool", "expires_at <= clock_timestamp()", "false", ""),
     "one more than there are": ("need", "p_amount > v_free", "p_amount > v_free + 1", ""),

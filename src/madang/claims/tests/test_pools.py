@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from madang.claims import pools
 from madang.claims.errors import Gone, Taken
@@ -125,3 +126,28 @@ def test_bad_requests_are_named():
     assert pools.pool(**same, capacity=4) == pools.pool(**same, capacity=4)
     with pytest.raises(Stale):
         pools.pool(**same, capacity=5)
+
+
+def test_of_what_a_pool_lent_in_the_past_nothing_is_read_for_the_next_seat():
+    seats = pool(1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO claims_pool_claim (pool_id, amount, during, state, source_type, source_id)"
+            " SELECT %s, 1, tstzrange(hour, hour + interval '1 hour'), 'confirmed', 'test', 1"
+            " FROM generate_series('2019-01-01', '2019-08-01', interval '1 hour') hour",
+            [seats],
+        )
+        cursor.execute("ANALYZE claims_pool_claim")
+
+        def rows_read() -> int:
+            cursor.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'claims_pool_claim'"
+            )
+            return int(cursor.fetchone()[0])
+
+        before = rows_read()
+        seat(seats)
+        with pytest.raises(Taken):
+            seat(seats)
+        pools.resize(pool=seats, capacity=2)
+        assert rows_read() - before < 10, "of 5,000 that are over"

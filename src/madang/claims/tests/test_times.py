@@ -72,6 +72,19 @@ def test_the_database_itself_refuses_what_nobody_could_read(table, during):
         cursor.execute(f"UPDATE {table} SET during = %s", [during])
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'confirmed', expires_at = now()", "state = 'expired', expires_at = NULL", "expires_at = 'infinity'"],
+)
+@pytest.mark.parametrize("table", ["claims_claim", "claims_pool_claim"])
+def test_the_database_itself_refuses_an_end_where_none_can_be_and_none_where_there_was_one(table, change):
+    for ends in (None, at(9)):
+        book(leaf(), state="held", expires_at=ends)
+        seat(pool(1), state="held", expires_at=ends)
+    with pytest.raises(IntegrityError, match=f"{table}_until"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {change}")
+
+
 @pytest.mark.parametrize("number", [0, -1, 2**62, 2**63, 2**80])
 def test_a_number_that_no_claim_or_thing_has_is_missing(number):
     thing = leaf()
