@@ -13,15 +13,22 @@ from django.db import connection
 from madang.ledger import actions as ledger
 from madang.ledger import queries
 from madang.ledger.errors import Overspent
+from madang.ledger.verify import verify
 from tests.fault.counts import Counts
 from tests.fault.writers import Asked
 
 SOURCE = "fault"
 ACCOUNTS = 12
+MOST_AT_ONCE = 6
+# What the writers booked, and the reversals that the ledger itself books where a record changes.
+ROWS = """
+    SELECT kind, ext_key || CASE WHEN rev > 0 THEN '#' || rev ELSE '' END, debit_id, credit_id, amount, hold_id, id
+      FROM ledger_entry WHERE source IN ('fault', 'ledger')
+"""
 
 
 class Row(NamedTuple):
-    """An entry without its id: (kind, key) is there once."""
+    """An entry without its id: (kind, key) is there once. A changed record's key has its revision, as in `841#2`."""
 
     kind: str
     key: str
@@ -72,10 +79,7 @@ class Books:
     def differences(self, counts: Counts) -> None:
         """Count what the ledger says otherwise than it answered. For when nobody writes."""
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT kind, ext_key, debit_id, credit_id, amount, hold_id, id FROM ledger_entry WHERE source = %s",
-                [SOURCE],
-            )
+            cursor.execute(ROWS)
             rows = [(Row(*row[:-1]), row[-1]) for row in cursor.fetchall()]
             cursor.execute("SELECT account_id, sum(amount) FROM ledger_leg GROUP BY account_id")
             legs = dict(cursor.fetchall())
@@ -91,7 +95,7 @@ class Books:
         counts.wrong("overspent", [a for a, b in balances.items() if b.available < 0], "below zero")
         wanted = self.balances()
         counts.wrong("drift", [(a, balances[a], wanted[a]) for a in self.accounts if balances[a] != wanted[a]], "total")
-        counts.wrong("drift", queries.check(), "balances and entries")
+        counts.wrong("drift", [str(problem) for problem in verify()], "counted again")
         counts.wrong("drift", [legs] if sum(legs.values()) else [], "the legs don't sum to zero")
         ended = {row.hold for row in self.known if row.hold}
         mine = {entry for row, entry in self.known.items() if row.kind == "hold"} - ended
@@ -125,6 +129,8 @@ def books() -> Books:
 
 
 class LedgerWriter(Asked):
+    """One verb at each turn, some of them a second time later."""
+
     def __init__(self, books: Books) -> None:
         super().__init__()
         self.books = books
@@ -209,3 +215,47 @@ class LedgerWriter(Asked):
             case "refund" | "reverse" as kind:
                 row = self.rows[a["entry"]]
                 b.known[Row(kind, call.key, row.credit, row.debit, a.get("amount", row.amount))] = said
+
+
+class BatchWriter(LedgerWriter):
+    """Several holds at once, and the ends of several."""
+
+    def turn(self) -> None:
+        calls = [self.choose() for _ in range(random.randint(2, MOST_AT_ONCE))]
+        for verb in ("hold", "settle"):
+            if asked := [call for call in calls if call.verb == verb]:
+                self.together(verb, asked)
+
+    def choose(self) -> Call:
+        if self.holds and random.random() < 0.5:
+            hold, row = self.holds.pop(random.randrange(len(self.holds)))
+            return Call("settle", str(uuid4()), {"hold": hold, "used": random.randint(0, row.amount * 5 // 4)})
+        b = self.books
+        amount, account = random.randint(1, 30), random.choice(b.accounts)
+        return Call("hold", str(uuid4()), {"account": account, "sink": b.used, "amount": amount, "until": None})
+
+    def together(self, verb: str, calls: list[Call]) -> None:
+        made: list[int | None] = []
+
+        def post() -> list[Any]:
+            a = [(call.arguments, call.key) for call in calls]
+            if verb == "hold":
+                holds = [ledger.Hold(one["account"], one["sink"], one["amount"], key) for one, key in a]
+                return ledger.hold_batch(holds, source=SOURCE, actor=None, reason=verb)
+            ends = [ledger.Settlement(one["hold"], one["used"], key) for one, key in a]
+            return list(ledger.settle_batch(ends, source=SOURCE, actor=None, reason=verb))
+
+        def again() -> list[Any]:
+            made[:] = [call.booked() for call in calls]
+            return post()
+
+        said = self.ask(post, again)
+        # A batch is one transaction: the ends of holds are never refused, so all of them were booked or none.
+        if verb == "settle" and len({one is None for one in made}) > 1:
+            self.books.wrong_answers.append((calls, made))
+        for call, answer, before in zip(calls, said, made or [None] * len(calls), strict=True):
+            entry = answer.entry if isinstance(answer, ledger.Settled) else answer
+            if (isinstance(answer, Exception) and not isinstance(answer, Overspent)) or before not in (None, entry):
+                self.books.wrong_answers.append((call, before, answer))
+                continue
+            self.learn(call, Overspent if isinstance(answer, Overspent) else answer)

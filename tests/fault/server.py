@@ -1,4 +1,4 @@
-"""Eight writers, and a database that is killed."""
+"""Those who write, and a database that is killed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import time
 from django.db import connection
 
 from madang.server.postgres import Postgres
-from tests.fault.books import LedgerWriter, books
+from tests.fault.books import BatchWriter, LedgerWriter, books
 from tests.fault.counts import Counts
 from tests.fault.killer import WAYS, kill_some
+from tests.fault.meters import MeterWriter
+from tests.fault.nights import Nights, NightWriter
 from tests.fault.places import ClaimsWriter, places
 from tests.fault.writers import WRITERS, Crowd
 
 
 def run(server: Postgres, rounds: int) -> Counts:
-    counts, b, p = Counts(), books(), places()
+    counts, b, p, nights = Counts(), books(), places(), Nights(server)
     writers = [LedgerWriter(b) if number % 4 else ClaimsWriter(p) for number in range(WRITERS)]
+    writers += [BatchWriter(b), MeterWriter(b), MeterWriter(b), NightWriter(nights)]
     crowd = Crowd(writers)
     for number in range(rounds):
+        nights.pass_by()
         crowd.start()
         try:
             time.sleep(random.uniform(0.2, 0.8))
@@ -33,5 +37,10 @@ def run(server: Postgres, rounds: int) -> Counts:
         connection.close()
         b.differences(counts)
         p.differences(counts)
-    print(f"server: killed {rounds} times, {counts.ambiguous} answers lost on the way", flush=True)
+        nights.differences(counts)
+    print(
+        f"server: killed {rounds} times, {counts.ambiguous} answers lost on the way; {nights.sealed} days sealed in the"
+        f" last round, months closed until {nights.closed}",
+        flush=True,
+    )
     return counts

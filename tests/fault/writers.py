@@ -32,18 +32,23 @@ class Asked:
             answer = whole(call)
         except Error:
             self.ambiguous += 1
-            end = time.monotonic() + PATIENCE_S
-            while True:
-                connection.close()
-                try:
-                    answer = whole(again)
-                    break
-                except Error:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.05)
+            connection.close()
+            answer = patiently(again)
         self.acknowledged += 1
         return answer
+
+
+def patiently(call: Callable[[], Any]) -> Any:
+    """What is answered once the server is there, or there again."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return whole(call)
+        except Error:
+            connection.close()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def whole(call: Callable[[], Any]) -> Any:
