@@ -354,7 +354,12 @@ class FileEntry:
 
 
 class Engine(Protocol):
-    """Every method may raise `Unavailable`. Only `log` and `samples` are called inside a web request."""
+    """Every method may raise `Unavailable`. Only `log` and `samples` are called inside a web request.
+
+    `sync_every_s`: asking `sync` more often than this costs more than it is worth.
+    """
+
+    sync_every_s: float
 
     def submit(self, spec: JobSpec, attempt: int) -> Receipt:
         """The same job, attempt and content give the same receipt; other content raises `Conflict`."""

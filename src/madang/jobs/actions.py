@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Snapshot, State, UsageRow
+from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Snapshot, State, Unavailable, UsageRow
 from madang.engines.base import Outcome as EngineOutcome
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
@@ -25,7 +25,7 @@ from madang.identity.access import require_member
 from madang.identity.models import Person
 from madang.jobs import engines, sweeps
 from madang.jobs.checks import check, clean_name, clean_script
-from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Task, job_moves, worst_case
+from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Stray, Task, Watch, job_moves, worst_case
 from madang.ledger import actions as ledger
 from madang.ledger.actions import Hold, Settlement
 from madang.ledger.errors import Overspent
@@ -37,6 +37,7 @@ from madang.workflow.log import act
 from madang.workflow.moment import now
 
 SOURCE = "jobs"
+TOLD = ("account", "budget", "posix_user")  # what an engine is told of before it takes jobs of it
 SETTLING = timedelta(seconds=10)  # a job handed over so lately may be missing from an answer that was already under way
 logger = logging.getLogger(__name__)
 
@@ -90,13 +91,14 @@ def submit(
             said["on"], said["again"] = before, True
             return before
         row = _usable(actor, allocation)
-        wish = engines.Wish(uuid, row, engine, partition, script, gpus, limit_s, trusted)
+        wish = engines.Wish(actor, uuid, row, engine, partition, script, gpus, limit_s, trusted)
         terms = engines.admit(wish)
         amount = worst_case(gpus, limit_s)
         holds = _hold(actor, row, uuid, amount, sweep.tasks)
         job = Job.objects.create(
             uuid=uuid,
             **wanted,
+            posix_user=terms.posix_user,
             gpu_type=terms.gpu_type,
             memory_mb=terms.memory_mb,
             cpus=terms.cpus,
@@ -217,6 +219,8 @@ def hand_over(job: Job) -> None:
     try:
         engines.engine_named(job.engine).submit(spec_of(job), 1)
     except Rejected as refused:
+        if refused.field in TOLD and not _budgets_told(job):
+            raise Unavailable("no_budget", f"the engine doesn't know it yet: {refused.message}") from refused
         with act(None, "refuse", on=job, reason=refused.message):
             _lock(job)
             if job.state in (JobState.ACCEPTED, JobState.UNKNOWN):
@@ -227,6 +231,11 @@ def hand_over(job: Job) -> None:
         logger.warning("the engine %s knows the job %s with other content", job.engine, job.uuid)
     with _step(job, "hand_over"):
         pass
+
+
+def _budgets_told(job: Job) -> bool:
+    """Whether the engine was told of the budgets as they are since this job was submitted: only then it may say no."""
+    return Watch.objects.filter(engine=job.engine, budgets_at__gt=job.submitted_at).exists()
 
 
 def stop(job: Job) -> None:
@@ -249,7 +258,7 @@ def spec_of(job: Job) -> JobSpec:
         memory_mb=job.memory_mb,
         account=account_name(job),
         budget=budget_name(job),
-        posix_user=f"person-{job.person_id}",
+        posix_user=job.posix_user or f"person-{job.person_id}",
         partition=job.partition,
         name=job.name,
         argv=tuple(job.arguments),
@@ -297,6 +306,7 @@ def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]
                 with _step(job, "lose_sight"):
                     pass
     _tasks_started(snapshot.runs)
+    _expected(snapshot.runs)
     return forgotten
 
 
@@ -314,6 +324,25 @@ def _tasks_started(runs: Sequence[LiveRun]) -> None:
         )
 
 
+def _expected(runs: Sequence[LiveRun]) -> None:
+    """Where waiting jobs stand in the queue, and when the engine thinks that they start: those of their first task."""
+    first: dict[UUID, LiveRun] = {}
+    for run in runs:
+        if run.state is State.QUEUED and (run.place or run.starts_at):
+            known = first.setdefault(run.key.job, run)
+            if (run.place or 0) < (known.place or 0):
+                first[run.key.job] = run
+    if first:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """UPDATE jobs_job j SET place = s.place, expected_at = s.at
+                   FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[]) AS s(uuid, place, at)
+                   WHERE j.uuid = s.uuid AND j.state <> 'ended'
+                     AND (j.place, j.expected_at) IS DISTINCT FROM (s.place, s.at)""",
+                [list(first), [run.place for run in first.values()], [run.starts_at for run in first.values()]],
+            )
+
+
 def _seen(job: Job, *, started_at: datetime | None, waits: str) -> None:
     if job.state == JobState.ACCEPTED:  # it was told, and the one who told it died before saying so
         with _step(job, "hand_over"):
@@ -321,7 +350,7 @@ def _seen(job: Job, *, started_at: datetime | None, waits: str) -> None:
     if started_at is not None:
         if job.state != JobState.RUNNING:
             with _step(job, "start") as fields:
-                fields.update(started_at=started_at, waits="")
+                fields.update(started_at=started_at, waits="", place=None, expected_at=None)
     elif job.state in (JobState.SUBMITTED, JobState.UNKNOWN):
         with _step(job, "queue") as fields:
             fields.update(waits=waits)
@@ -348,19 +377,19 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
     """
     fresh, failure = 0, None
     keys = [key_of(engine, row.key) for row in rows]
-    known = set(Run.objects.filter(key__in=keys).values_list("key", flat=True))
+    known = {run.key: run for run in Run.objects.filter(key__in=keys)}
     jobs = {job.uuid: job for job in Job.objects.filter(engine=engine, uuid__in=[row.key.job for row in rows])}
     for row, key in zip(rows, keys, strict=True):
-        if key in known:
-            continue
-        if row.bare:  # submitted past us: nobody here holds anything for it
-            logger.warning("%s reports a run that was submitted past us: %s of %s", engine, key, row.budget)
-            continue
-        if row.key.job not in jobs:
-            logger.warning("%s reports a run that nobody submitted here: %s", engine, key)
-            continue
         try:
-            fresh += _record(jobs[row.key.job], key, row)
+            if key in known:
+                if not _says(known[key], row):
+                    _correct(known[key], row)
+            elif row.key.job in jobs:
+                fresh += _record(jobs[row.key.job], key, row)
+            elif row.bare:
+                fresh += _adopt(engine, key, row)
+            else:
+                logger.warning("%s reports a run that nobody submitted here: %s", engine, key)
         except Exception as error:
             logger.exception("the run %s could not be recorded", key)
             failure = error
@@ -380,39 +409,121 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
             logger.warning("%s reports a task that the job doesn't have", key)
             said["again"] = True
             return 0
-        # A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
-        counted = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
-        charged = _charge(job, task, key, counted, row)
-        if charged.overrun:
-            grants.overran(job.allocation)
-        Run.objects.create(
-            job=job,
-            key=key,
-            task=row.key.task,
-            attempt=row.key.attempt,
-            outcome=JobOutcome(row.outcome.value),
-            exit_code=row.exit_code,
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            gpu_seconds=row.gpu_seconds,
-            declared=row.declared,
-            peak_memory_mb=row.peak_memory_mb,
-            log_truncated=row.log_truncated,
-            entry=charged.entry,
-        )
-        job.held -= task.held
-        job.used += charged.used
-        job.overrun += charged.overrun
-        task.used += charged.used
-        task.overrun += charged.overrun
-        task.held = 0
-        if not row.goes_on:  # else the engine starts it again, and its end is still to come
+        _book_run(job, task, key, row)
+    return 1
+
+
+def _book_run(job: Job, task: Task, key: str, row: UsageRow) -> None:
+    """Charge a run, keep it, and end what has ended with it."""
+    charged = _charge(job, task, key, row)
+    if charged.overrun:
+        grants.overran(job.allocation)
+    Run.objects.create(
+        job=job, key=key, task=row.key.task, attempt=row.key.attempt, entry=charged.entry, **_facts_of(row)
+    )
+    job.held -= task.held
+    task.held = 0
+    job.used += charged.used
+    job.overrun += charged.overrun
+    task.used += charged.used
+    task.overrun += charged.overrun
+    if row.goes_on:  # the engine starts it again, and its end is still to come
+        _hold_again(job, task, row.key)
+    else:
+        task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+        task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
+    task.save()
+    if not row.goes_on:
+        _sum_up(job, task)
+    job.save()
+
+
+def _facts_of(row: UsageRow) -> dict[str, Any]:
+    """What a run says of itself, and may say otherwise later."""
+    return {
+        "outcome": JobOutcome(row.outcome.value),
+        "exit_code": row.exit_code,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "gpu_seconds": row.gpu_seconds,
+        "declared": row.declared,
+        "peak_memory_mb": row.peak_memory_mb,
+        "log_truncated": row.log_truncated,
+    }
+
+
+def _says(run: Run, row: UsageRow) -> bool:
+    """Whether a recorded run is as its engine reports it now."""
+    return all(getattr(run, name) == value for name, value in _facts_of(row).items())
+
+
+def _correct(run: Run, row: UsageRow) -> None:
+    """An engine says otherwise of a run than before: the ledger reverses the old entry and books a new one."""
+    job = run.job
+    with act(None, "correct_usage", on=job, was=run.gpu_seconds, gpu_seconds=row.gpu_seconds):
+        _lock(job)
+        run.refresh_from_db()
+        if _says(run, row):
+            return
+        before, task = booked(SOURCE, run.key), Task.objects.get(job=job, number=run.task)
+        if run.outcome == JobOutcome.NODE_FAILED and before.used:
+            logger.warning("the run %s was given back: what its engine says now stays on the page alone", run.key)
+            after = before
+        else:
+            after = _meter(job, run.key, None, row, known=before.entry is not None)
+        for name, value in _facts_of(row).items():
+            setattr(run, name, value)
+        run.entry = after.entry
+        run.save()
+        for counted in (job, task):
+            counted.used += after.used - before.used
+            counted.overrun += after.overrun - before.overrun
+        if not row.goes_on and task.outcome:
             task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
-            task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
+            task.outcome = JobOutcome(row.outcome.value)
         task.save()
-        if not row.goes_on:
-            _sum_up(job, task)
         job.save()
+        if after.overrun > before.overrun:
+            grants.overran(job.allocation)
+
+
+def _adopt(engine: str, key: str, row: UsageRow) -> int:
+    """A run that somebody submitted past us: charged to the allocation whose budget it used, as a job of its own. Where
+    nobody can say whose it is, it is kept to be asked about."""
+    whose = engines.whose(engine, row)
+    if whose is None:
+        _stray, fresh = Stray.objects.get_or_create(
+            key=key,
+            defaults={
+                **{name: getattr(row, name) for name in ("account", "budget", "posix_user")},
+                **{name: getattr(row, name) for name in ("gpu_seconds", "started_at", "ended_at")},
+                "engine": engine,
+            },
+        )
+        return int(fresh)
+    with act(None, "adopt", gpu_seconds=row.gpu_seconds, outcome=row.outcome) as said:
+        _alone(f"job {row.key.job}")
+        if Run.objects.filter(key=key).exists():
+            said["again"] = True
+            return 0
+        job = said["on"] = Job.objects.create(
+            uuid=row.key.job,
+            allocation=whose.allocation,
+            person=whose.person,
+            name=row.engine_run.partition("/")[2] or "sbatch",
+            engine=engine,
+            partition=whose.partition,
+            posix_user=row.posix_user,
+            gpu_type=row.gpu_type,
+            memory_mb=0,
+            gpus=row.gpus,
+            limit_s=0,
+            bare=True,
+            state=JobState.RUNNING,
+            submitted_at=row.submitted_at,
+            told_at=row.submitted_at,
+        )
+        _book_run(job, Task.objects.create(job=job, number=0, hold=None, held=0), key, row)
     return 1
 
 
@@ -440,31 +551,72 @@ def _sum_up(job: Job, task: Task) -> None:
         job.state = _after(job, "end")
 
 
-def _charge(job: Job, task: Task, key: str, used: int, row: UsageRow) -> Booked:
-    """Book a run. The first one of its task ends the hold; one that comes after it is charged by itself."""
-    if not used or row.started_at is None:
-        if task.lives and task.held:
-            ledger.release(hold=task.hold, source=SOURCE, key=key, actor=None, reason="nothing was used")
+def _charge(job: Job, task: Task, key: str, row: UsageRow) -> Booked:
+    """Book a run. It ends the hold of its task; one that has none is charged by itself. What a node lost is given back:
+    two entries."""
+    charged = _meter(job, key, task.hold if task.held else None, row)
+    if charged.entry is None and task.held:
+        ledger.release(hold=task.hold or 0, source=SOURCE, key=key, actor=None, reason="nothing was used")
+    if row.outcome is EngineOutcome.NODE_FAILED and charged.entry is not None and charged.used:
+        ledger.refund(
+            entry=charged.entry, amount=charged.used, source=SOURCE, key=key, actor=None, reason="its node failed"
+        )
+        return Booked(charged.entry, 0, charged.overrun)
+    return charged
+
+
+def _meter(job: Job, key: str, hold: int | None, row: UsageRow, *, known: bool = False) -> Booked:
+    """Book what a run used, or, of a `known` one, what it is said to have used now.
+
+    A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
+    """
+    used = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
+    if (not used or row.started_at is None) and not known:
         return Booked(None, 0, 0)
     account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)
     assert account is not None
+    began = row.started_at or row.ended_at
     record = Record(
         key=key,
         account=account,
         user=job.person_id,
         resource=resource,
-        hold=task.hold,
+        hold=hold,
         submitted_at=row.submitted_at,
-        started_at=row.started_at,
+        started_at=began,
         ended_at=row.ended_at,
         amount=used,
-        wall_s=int((row.ended_at - row.started_at).total_seconds()),
-        wait_s=max(0, int((row.started_at - row.submitted_at).total_seconds())),
+        wall_s=int((row.ended_at - began).total_seconds()),
+        wait_s=max(0, int((began - row.submitted_at).total_seconds())),
         raw={"job": str(job.uuid), "gpus": row.gpus, "gpu_type": row.gpu_type, "outcome": row.outcome.value},
     )
     for _key, refused in meter([record], source=SOURCE, reason="run").refused:
         raise refused
     return booked(SOURCE, key)
+
+
+def _hold_again(job: Job, task: Task, key: RunKey) -> None:
+    """The worst case of the run that the engine starts next. Where it isn't covered there is none: the budget of the
+    engine keeps it waiting, and what it uses all the same is an overrun."""
+    amount = worst_case(job.gpus, job.limit_s)
+    account, resource = job.allocation.account, job.allocation.resource
+    assert account is not None
+    try:
+        task.hold = ledger.hold(
+            account=account,
+            sink=ledger.site_account(commodity=resource.commodity, role="consumed"),
+            amount=amount,
+            source=SOURCE,
+            key=f"{job.uuid}#{key.task}#{key.attempt}.{key.restart + 1}",
+            until=None,
+            actor=None,
+            reason="started again",
+        )
+    except Overspent:
+        logger.warning("what starts again of the job %s is not covered", job.uuid)
+        return
+    task.held = amount
+    job.held += amount
 
 
 def _end(job: Job, outcome: JobOutcome, *, why: str) -> None:
@@ -474,7 +626,8 @@ def _end(job: Job, outcome: JobOutcome, *, why: str) -> None:
     job.outcome, job.why, job.held, job.waits, job.ended_at = outcome, why[:400], 0, "", moment
     job.save(update_fields=["state", "outcome", "why", "held", "waits", "ended_at"])
     tasks = Task.objects.filter(job=job, outcome="")
-    unused = [Settlement(hold, 0, hold_key(job.uuid, number)) for hold, number in tasks.values_list("hold", "number")]
+    held = tasks.filter(held__gt=0).values_list("hold", "number")
+    unused = [Settlement(hold, 0, hold_key(job.uuid, number)) for hold, number in held if hold is not None]
     for answer in ledger.settle_batch(unused, source=SOURCE, actor=None, reason=outcome):
         if isinstance(answer, Exception):
             raise answer

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Engine, FileEntry, RunKey
+from madang.engines.base import Engine, FileEntry, Limits, RunKey, UsageRow
 from madang.grants.models import Allocation
+from madang.identity.models import Person
 from madang.workflow.errors import Missing
 
 
@@ -29,6 +30,7 @@ class EngineWithFiles(Engine, Protocol):
 class Wish:
     """What somebody wants to run, before it is a job."""
 
+    actor: Person
     uuid: UUID
     allocation: Allocation
     engine: str
@@ -41,11 +43,21 @@ class Wish:
 
 @dataclass(frozen=True)
 class Terms:
-    """How the host lets it run. Memory in MiB for the whole job."""
+    """How the host lets it run, and as which user of the engine. Memory in MiB for the whole job."""
 
     gpu_type: str
     memory_mb: int
     cpus: int
+    posix_user: str
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Who a run belongs to that was submitted past us."""
+
+    allocation: Allocation
+    person: Person
+    partition: str
 
 
 class Host(Protocol):
@@ -58,6 +70,12 @@ class Host(Protocol):
 
     def admit(self, wish: Wish) -> Terms:
         """Raises Refused, with the field that is wrong. Called inside the transaction of the submission."""
+
+    def budgets(self, name: str) -> Sequence[Limits]:
+        """What the engine should have of budgets, accounts and members now, in the same order each time."""
+
+    def whose(self, name: str, row: UsageRow) -> Whose | None:
+        """Of a run that was submitted past us; None where it can't be told."""
 
 
 _hosts: list[Host] = []
@@ -88,6 +106,14 @@ def engine_named(name: str) -> EngineWithFiles:
 
 def admit(wish: Wish) -> Terms:
     return _host_of(wish.engine).admit(wish)
+
+
+def budgets(name: str) -> Sequence[Limits]:
+    return _host_of(name).budgets(name)
+
+
+def whose(name: str, row: UsageRow) -> Whose | None:
+    return _host_of(name).whose(name, row)
 
 
 def _host_of(name: str) -> Host:

@@ -53,7 +53,9 @@ class Job(models.Model):
     It has so many `tasks`, each with its own row, hold and runs, of which at most `parallel` run at once (0: as many as
     fit). `variables` names the columns of its parameter table; `gpus` and `limit_s` are of each task.
     `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged. From `told_at`
-    on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued.
+    on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued,
+    `place` its place in that queue and `expected_at` when the engine forecasts its start, null where it makes none.
+    A `bare` job was submitted to the engine past us: it is known once it has ended, had no hold and shows no script.
     """
 
     uuid = models.UUIDField(unique=True)
@@ -62,6 +64,7 @@ class Job(models.Model):
     name = models.CharField(_("name"), max_length=80)
     engine = models.CharField(max_length=40)
     partition = models.CharField(max_length=60)
+    posix_user = models.CharField(max_length=40, blank=True)
     gpu_type = models.CharField(max_length=40)
     memory_mb = models.PositiveIntegerField()
     cpus = models.PositiveIntegerField(default=1)
@@ -73,6 +76,7 @@ class Job(models.Model):
     parallel = models.PositiveIntegerField(_("At once at most"), default=0)
     variables = models.JSONField(default=list)
     trusted = models.BooleanField(default=False)
+    bare = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.ACCEPTED)
     outcome = models.CharField(max_length=14, choices=JobOutcome, blank=True)
     exit_code = models.IntegerField(null=True)
@@ -81,6 +85,8 @@ class Job(models.Model):
     used = models.BigIntegerField(default=0)
     overrun = models.BigIntegerField(default=0)
     waits = models.CharField(max_length=40, blank=True)
+    place = models.PositiveIntegerField(null=True)
+    expected_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(db_default=Now())
     told_at = models.DateTimeField(null=True)
@@ -124,13 +130,15 @@ def worst_case(gpus: int, limit_s: int) -> int:
 class Task(models.Model):
     """One of a job's tasks: its hold, which its own run settles, and how it ended. A plain job has one, number 0.
 
+    Only what ran past us has no hold. A run that its engine starts again has a hold of its own, where it is covered.
+
     `parameters` are the values of the job's `variables`, in their order. `outcome` is empty until it has ended.
     """
 
     job = models.ForeignKey(Job, models.PROTECT, related_name="task_rows")
     number = models.PositiveIntegerField()
     parameters = models.JSONField(default=list)
-    hold = models.BigIntegerField(unique=True)
+    hold = models.BigIntegerField(unique=True, null=True)
     held = models.BigIntegerField()
     used = models.BigIntegerField(default=0)
     overrun = models.BigIntegerField(default=0)
@@ -189,7 +197,9 @@ class Run(models.Model):
 class Watch(models.Model):
     """What the poller last heard of one engine. `cursor`: every ended run up to it is recorded.
 
-    `answered_at` is the last complete answer, `lag_s` how long before it the engine itself had last looked.
+    `answered_at` is the last complete answer, `lag_s` how long before it the engine itself had last looked. At
+    `budgets_at` it had the budgets that were wanted then, whose digest is `budgets`; at `compared_at` the engine itself
+    was asked, and `drift` is what it had otherwise.
     """
 
     engine = models.CharField(max_length=40, unique=True)
@@ -199,3 +209,25 @@ class Watch(models.Model):
     lag_s = models.FloatField(null=True)
     error = models.CharField(max_length=400, blank=True)
     health = models.JSONField(default=dict)
+    budgets_at = models.DateTimeField(null=True)
+    compared_at = models.DateTimeField(null=True)
+    budgets = models.CharField(max_length=64, blank=True)
+    drift = models.JSONField(default=dict)
+
+
+class Stray(models.Model):
+    """A run that an engine reports and that is nobody's here: no allocation has its budget, or nobody its user. It is
+    charged to nobody, and shown until somebody has asked whose it is. `key` as that of a run."""
+
+    engine = models.CharField(max_length=40)
+    key = models.CharField(max_length=160, unique=True)
+    account = models.CharField(max_length=80, blank=True)
+    budget = models.CharField(max_length=80, blank=True)
+    posix_user = models.CharField(max_length=80, blank=True)
+    gpu_seconds = models.BigIntegerField()
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField()
+    found_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]

@@ -5,6 +5,7 @@ It keeps nothing in memory. Killed anywhere and started again, or run twice at o
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
-from madang.grants.models import AllocationState, GrantState
+from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.jobs import actions, engines
 from madang.jobs.models import LIVE, Job, JobState, Watch
 from madang.workflow.moment import now
@@ -24,6 +25,7 @@ EVERY_S = 1.5
 SILENT = timedelta(seconds=30)  # without a complete answer for so long, nothing is known of an engine's jobs
 LEFT_UNDONE = timedelta(seconds=15)  # an accepted job should have been handed over by now
 MOST_PAGES = 200
+COMPARED = timedelta(minutes=5)  # budgets that nobody changed are compared again after so long
 logger = logging.getLogger(__name__)
 
 
@@ -66,7 +68,7 @@ def reconcile(name: str) -> None:
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at
-        _budgets(engine, name)
+        _budgets(watch, engine)
         _left_undone(engine, name, watch.asked_at, forgotten)
     except Unavailable as silent:
         watch.error = silent.message[:400]
@@ -74,7 +76,12 @@ def reconcile(name: str) -> None:
             actions.lose_sight(name)
     finally:
         if connection.is_usable():
-            watch.save(update_fields=["asked_at", "answered_at", "lag_s", "error", "health"])
+            watch.save(
+                update_fields=[
+                    *("asked_at", "answered_at", "lag_s", "error", "health"),
+                    *("budgets_at", "compared_at", "budgets", "drift"),
+                ]
+            )
 
 
 def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
@@ -89,25 +96,42 @@ def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
             return
 
 
-def _budgets(engine: engines.EngineWithFiles, name: str) -> None:
-    """What waits on an allocation that is paused or over doesn't start."""
+def _budgets(watch: Watch, engine: engines.EngineWithFiles) -> None:
+    """Tell the engine what its budgets are: at once where that costs nothing, else every few seconds; and where nothing
+    has changed, only now and then."""
+    moment = now()
+    if watch.budgets_at and moment - watch.budgets_at < timedelta(seconds=engine.sync_every_s):
+        return
+    wanted = engines.budgets(watch.engine)
+    digest = hashlib.sha256(repr(wanted).encode()).hexdigest()
+    if watch.compared_at is None or digest != watch.budgets or moment - watch.compared_at >= COMPARED:
+        drift = engine.sync(wanted, apply=True)
+        watch.drift = asdict(drift)
+        watch.compared_at = moment
+        if drift.held or not drift.applied:
+            return  # seen on the operator's page, and tried again at the next look
+        watch.budgets = digest
+    watch.budgets_at = moment
+
+
+def live_budgets(name: str) -> list[Limits]:
+    """Of the allocations with live jobs on an engine: what waits on one that is paused or over doesn't start."""
     live = (
         Job.objects.filter(engine=name, state__in=LIVE)
         .select_related("allocation__grant")
         .only("allocation__state", "allocation__grant__state", "allocation__grant__ends_at")
+        .order_by("allocation_id")
+        .distinct("allocation_id")
     )
-    moment = now()
-    wanted = {
-        actions.budget_name(job): Limits(
-            account=actions.account_name(job),
-            budget=actions.budget_name(job),
-            open=job.allocation.state == AllocationState.OPEN
-            and job.allocation.grant.state == GrantState.ACTIVE
-            and moment < job.allocation.grant.ends_at,
-        )
-        for job in live
-    }
-    engine.sync(list(wanted.values()), apply=True)
+    return [
+        Limits(actions.account_name(job), actions.budget_name(job), open=usable(job.allocation, now())) for job in live
+    ]
+
+
+def usable(allocation: Allocation, moment: datetime) -> bool:
+    """Whether work may start on it now."""
+    grant = allocation.grant
+    return allocation.state == AllocationState.OPEN and grant.state == GrantState.ACTIVE and moment < grant.ends_at
 
 
 def _left_undone(engine: engines.EngineWithFiles, name: str, moment: datetime, forgotten: list[Job]) -> None:

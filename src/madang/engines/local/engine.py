@@ -94,6 +94,8 @@ class LocalEngine(RunFolders):
     """`runs` is the folder that the dispatcher of `machine` keeps the runs in; with fewer than `least_free` bytes free
     on its disk, nothing starts."""
 
+    sync_every_s = 0.0
+
     def __init__(
         self, connect: Connect, runs: Path, machine: str, *, sandbox: Sandbox | None = None, least_free: int = 0
     ) -> None:

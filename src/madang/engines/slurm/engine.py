@@ -48,6 +48,7 @@ from madang.engines.stored import Connect, answering, described, digest
 
 PAGE = 500
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
+SYNC_EVERY_S = 10.0  # a command of the accounting takes up to half a second, whatever it says
 KNOWN_S = 60.0  # so long the sizes of the nodes are taken for granted
 LOCK_JOB: Final = "SELECT pg_advisory_lock(hashtextextended('madang slurm job ' || %s, 0))"
 UNLOCK_JOB: Final = "SELECT pg_advisory_unlock(hashtextextended('madang slurm job ' || %s, 0))"
@@ -60,6 +61,8 @@ def schema() -> str:
 
 class SlurmEngine(SharedRunFolders):
     """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path."""
+
+    sync_every_s = SYNC_EVERY_S
 
     def __init__(
         self, connect: Connect, runs: Path, cluster: str, commands: Commands, *, confirmed_s: float = CONFIRMED_S

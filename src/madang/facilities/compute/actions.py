@@ -12,6 +12,7 @@ from madang.catalog.models import Kind, Resource
 from madang.engines.base import WORD, EngineError
 from madang.engines.local import declare_slots
 from madang.facilities.compute import host, tasks
+from madang.facilities.compute.clusters import slurms
 from madang.facilities.compute.models import Cluster, EngineKind, Folder, Partition
 from madang.grants.models import Allocation
 from madang.identity.access import access_of, require, require_member
@@ -29,6 +30,11 @@ def add_cluster(actor: Person, *, code: str, name_ko: str, name_en: str, engine:
         raise Refused(_("There is no such engine."), field="engine")
     if not WORD.fullmatch(code) or len(code) > 40:
         raise Refused(_("A code is of letters, digits and hyphens, and starts with a letter or digit."), field="code")
+    if engine == EngineKind.SLURM and code not in slurms():
+        raise Refused(
+            _("The settings of the server name no Slurm cluster “%(code)s” (MADANG_SLURM).") % {"code": code},
+            field="code",
+        )
     try:
         with act(actor, "add") as said:
             cluster = said["on"] = Cluster.objects.create(code=code, name_ko=name_ko, name_en=name_en, engine=engine)
@@ -82,7 +88,8 @@ def add_partition(
                 declared=declared,
                 memory_mb=memory_mb,
             )
-            declare_slots(host.inside, cluster.code, gpu_type, gpus, real=not declared)
+            if cluster.engine == EngineKind.LOCAL:
+                declare_slots(host.inside, cluster.code, gpu_type, gpus, real=not declared)
     except IntegrityError as error:
         raise Refused(_("This resource, this name or this GPU type already has a partition."), field="name") from error
     except EngineError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -12,20 +13,29 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 import madang
 from madang.catalog.models import ResourceState
+from madang.engines.base import Limits, Unavailable, UsageRow
 from madang.engines.local import LocalEngine
+from madang.engines.slurm import Commands, SlurmEngine
 from madang.facilities.compute import storage
-from madang.facilities.compute.models import Cluster, EngineKind, Partition
+from madang.facilities.compute.clusters import account_of, members_of, runs_of, slurms
+from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount
+from madang.grants.models import Allocation
 from madang.jobs.checks import clean_script
-from madang.jobs.engines import EngineWithFiles, Terms, Wish
+from madang.jobs.engines import EngineWithFiles, Terms, Whose, Wish
 from madang.jobs.models import Job, Watch
+from madang.jobs.poller import live_budgets, usable
+from madang.ledger.queries import balances
 from madang.workflow.errors import Refused
+from madang.workflow.moment import now
 
 OF_DJANGO = ("context", "cursor_factory", "prepare_threshold", "server_side_binding", "pool", "assume_role")
+SHARE = 100 * 3600  # GPU-seconds of an award for one share in the order of the queue
 SHIPPED = Path(madang.__file__).parent / "demo" / "train.py"
 
 
@@ -48,11 +58,6 @@ def inside() -> Iterator[psycopg.Connection[Any]]:
     yield connection.connection
 
 
-def runs_of(cluster: str) -> Path:
-    """The folder that holds the runs of a cluster."""
-    return Path(settings.RUNS_ROOT) / cluster
-
-
 class Site:
     """The host of all clusters of this site."""
 
@@ -60,10 +65,11 @@ class Site:
         return list(Cluster.objects.order_by("id").values_list("code", flat=True))
 
     def build(self, name: str) -> EngineWithFiles:
-        cluster = Cluster.objects.filter(code=name).first()
-        if cluster is None or cluster.engine != EngineKind.LOCAL:
-            raise KeyError(name)
-        return LocalEngine(connect, runs_of(name), name, least_free=settings.LEAST_FREE_BYTES)
+        if Cluster.objects.get(code=name).engine == EngineKind.LOCAL:
+            return LocalEngine(connect, runs_of(name), name, least_free=settings.LEAST_FREE_BYTES)
+        if name not in slurms():
+            raise Unavailable("no_settings", f"MADANG_SLURM doesn't name the cluster {name}")
+        return SlurmEngine(connect, runs_of(name), name, Commands(slurms()[name].conf))
 
     def admit(self, wish: Wish) -> Terms:
         """What the form offers is what is let in: nothing here is checked only by a page."""
@@ -93,7 +99,56 @@ class Site:
         else:
             _check_walls(wish, Watch.objects.filter(engine=wish.engine).first())
         storage.check_room(wish.allocation.grant)
-        return Terms(partition.gpu_type, partition.memory_mb * wish.gpus, 1)
+        user = account_of(wish.actor, partition.cluster)
+        return Terms(partition.gpu_type, partition.memory_mb * wish.gpus, 1, user)
+
+    def budgets(self, name: str) -> list[Limits]:
+        cluster = Cluster.objects.get(code=name)
+        return budgets_of(cluster) if cluster.engine == EngineKind.SLURM else live_budgets(name)
+
+    def whose(self, name: str, row: UsageRow) -> Whose | None:
+        """By the user and the budget that Slurm itself has for a run: what its owner wrote on it says nothing."""
+        user = PosixAccount.objects.filter(cluster__code=name, name=row.posix_user).select_related("person").first()
+        number = row.budget.removeprefix("allocation-")
+        if user is None or not number.isdigit() or len(number) > 18:
+            return None
+        allocation = (
+            Allocation.objects.filter(pk=int(number), resource__partition__cluster__code=name, account__isnull=False)
+            .select_related("grant", "resource__partition")
+            .first()
+        )
+        return Whose(allocation, user.person, allocation.resource.partition.name) if allocation else None
+
+
+def budgets_of(cluster: Cluster) -> list[Limits]:
+    """Accounts, budgets and members of every allocation that was ever opened on a Slurm cluster, in four statements.
+
+    What an allocation may still use counts what is held for it: Slurm adds what it has counted itself.
+    """
+    rows = list(
+        Allocation.objects.filter(resource__partition__cluster=cluster, opened_at__isnull=False, account__isnull=False)
+        .select_related("grant")
+        .annotate(partition=F("resource__partition__name"))
+        .order_by("id")
+    )
+    moment, left = now(), balances([row.account for row in rows if row.account])
+    members = members_of(cluster, {row.grant.organization_id for row in rows})
+    shares = Counter[int]()
+    for row in rows:
+        shares[row.grant_id] += max(1, row.amount // SHARE)
+    return [
+        Limits(
+            account=f"grant-{row.grant_id}",
+            budget=f"allocation-{row.pk}",
+            open=usable(row, moment),
+            gpu_seconds=left[row.account].credited - left[row.account].debited,
+            members=tuple(members.get(row.grant.organization_id, ())),
+            partitions=(row.partition,),
+            share=shares[row.grant_id],
+        )
+        for row in rows
+        if row.account
+    ]
 
 
 def _check_walls(wish: Wish, watch: Watch | None) -> None:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from madang.catalog.models import Resource
 from madang.grants.models import Allocation
+from madang.identity.models import Person
 from madang.jobs.models import Job
 from madang.web.bilingual import said
 from madang.workflow.history import tracked
@@ -14,6 +15,7 @@ from madang.workflow.history import tracked
 
 class EngineKind(models.TextChoices):
     LOCAL = "local", _("this machine")
+    SLURM = "slurm", _("a Slurm cluster")
 
 
 @tracked()
@@ -65,6 +67,26 @@ class Partition(models.Model):
     @property
     def longest_minutes(self) -> int:
         return self.longest_s // 60
+
+
+@tracked()
+class PosixAccount(models.Model):
+    """As whom a person works on a cluster: from the site's directory, and never another person's later."""
+
+    person = models.ForeignKey(Person, models.PROTECT, related_name="posix_accounts")
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="posix_accounts")
+    name = models.CharField(_("user name"), max_length=32)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "person"], name="one_user_name_on_a_cluster"),
+            models.UniqueConstraint(fields=["cluster", "name"], name="a_user_name_once_on_a_cluster"),
+            models.CheckConstraint(name="a_posix_user_name", condition=Q(name__regex=r"^[a-z_][a-z0-9_-]{0,31}$")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Folder(models.Model):

@@ -6,13 +6,13 @@ import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind
 from madang.engines.local import folders
+from madang.facilities.compute.clusters import runs_of
 from madang.facilities.compute.models import Folder, StorageSample
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, Grant
@@ -67,7 +67,7 @@ def check_room(grant: Grant) -> None:
 
 
 def folder_of(job: Job) -> Path:
-    return Path(settings.RUNS_ROOT) / job.engine / str(job.uuid)
+    return runs_of(job.engine) / str(job.uuid)
 
 
 def measure() -> int:

@@ -40,8 +40,8 @@ from madang.engines.base import (
 from madang.grants.models import Allocation, Grant
 from madang.identity.models import Organization, Person
 from madang.identity.tests import make as identity
-from madang.jobs import actions, engines
-from madang.jobs.engines import Terms, Wish
+from madang.jobs import actions, engines, poller
+from madang.jobs.engines import Terms, Whose, Wish
 from madang.jobs.models import Job
 from madang.ledger import actions as ledger
 from madang.ledger import queries
@@ -130,6 +130,8 @@ def holder(row: Allocation) -> Person:
 class PaperEngine:
     """An engine that runs nothing and answers as the contract says. `fail` names what raises next: "submit" before it
     is done, "after submit" when it is done and the answer is lost; likewise "poll", "usage", "cancel"."""
+
+    sync_every_s = 0.0
 
     def __init__(self) -> None:
         self.specs: dict[UUID, JobSpec] = {}
@@ -240,6 +242,7 @@ class PaperHost:
 
     def __init__(self) -> None:
         self.engine = PaperEngine()
+        self.owners: dict[tuple[str, str], Whose] = {}
 
     def names(self) -> list[str]:
         return ["paper"]
@@ -250,7 +253,13 @@ class PaperHost:
     def admit(self, wish: Wish) -> Terms:
         if wish.gpus > 8:
             raise Refused("A job has at most 8 GPUs here.", field="gpus")
-        return Terms("h100", 1024, 1)
+        return Terms("h100", 1024, 1, f"person-{wish.actor.pk}")
+
+    def budgets(self, name: str) -> list[Limits]:
+        return poller.live_budgets(name)
+
+    def whose(self, name: str, row: UsageRow) -> Whose | None:
+        return self.owners.get((row.budget, row.posix_user))
 
 
 def paper_host() -> Any:

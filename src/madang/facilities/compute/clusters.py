@@ -1,0 +1,97 @@
+"""What the settings say of the clusters of this site, and under which names people work on them.
+
+A local cluster needs no settings. A Slurm cluster is named in MADANG_SLURM, by the name that Slurm itself has for it:
+whoever runs the server says where its slurm.conf and its shared folder are, as a page could say it for anybody.
+
+    MADANG_SLURM={"gwangju": {"conf": "/etc/slurm/slurm.conf", "runs": "/shared/madang", "makes_users": false}}
+"""
+
+from __future__ import annotations
+
+import pwd
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
+from madang.identity.models import Membership, Person
+from madang.workflow.errors import Refused
+
+FIRST_UID = 20_000  # of the users that are made here
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """`conf` is the cluster's slurm.conf, `runs` a folder that all of its nodes see under this path. `makes_users`: a
+    cluster on this machine alone, whose posix users are made here and not in a directory of the site."""
+
+    conf: Path
+    runs: Path
+    makes_users: bool = False
+
+
+def slurms() -> dict[str, Slurm]:
+    """Every Slurm cluster that the settings name."""
+    return {
+        name: Slurm(Path(said["conf"]), Path(said["runs"]), bool(said.get("makes_users", False)))
+        for name, said in settings.SLURM.items()
+    }
+
+
+def runs_of(cluster: str) -> Path:
+    """The folder that holds the runs of a cluster."""
+    slurm = slurms().get(cluster)
+    return slurm.runs if slurm else Path(settings.RUNS_ROOT) / cluster
+
+
+def account_of(person: Person, cluster: Cluster) -> str:
+    """The posix user that a person's jobs run as. Refused where the site's directory hasn't given one yet."""
+    if cluster.engine == EngineKind.LOCAL:
+        return f"person-{person.pk}"
+    row = PosixAccount.objects.filter(person=person, cluster=cluster).first()
+    if row is None:
+        if not slurms()[cluster.code].makes_users:
+            raise Refused(
+                _("You have no account on this cluster yet. Ask the operator of the site for one."), field="allocation"
+            )
+        row, _made = PosixAccount.objects.get_or_create(
+            person=person, cluster=cluster, defaults={"name": f"madang{person.pk}"}
+        )
+    return row.name
+
+
+def members_of(cluster: Cluster, organizations: Iterable[int]) -> dict[int, list[str]]:
+    """The posix users of each organization's members of today, by organization; in two queries. Where users are made
+    here, every member has one."""
+    now = Membership.objects.filter(organization__in=list(organizations), until=None)
+    people = list(now.order_by("organization_id", "person_id").values_list("organization_id", "person_id"))
+    names = dict(PosixAccount.objects.filter(cluster=cluster).values_list("person_id", "name"))
+    if slurms()[cluster.code].makes_users:
+        fresh = sorted({person for _organization, person in people} - names.keys())
+        PosixAccount.objects.bulk_create(
+            (PosixAccount(person_id=person, cluster=cluster, name=f"madang{person}") for person in fresh),
+            ignore_conflicts=True,
+        )
+        names |= {person: f"madang{person}" for person in fresh}
+        for name in names.values():
+            _make_user(name)
+    found: dict[int, list[str]] = {}
+    for organization, person in people:
+        if person in names:
+            found.setdefault(organization, []).append(names[person])
+    return found
+
+
+def _make_user(name: str) -> None:
+    """A posix user of this machine who can't log in, unless there is one."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        taken = {entry.pw_uid for entry in pwd.getpwall()}
+        uid = next(uid for uid in range(FIRST_UID, 60_000) if uid not in taken)
+        command = ["useradd", "--uid", str(uid), "--no-create-home", "--home-dir", "/nonexistent"]
+        subprocess.run([*command, "--shell", "/bin/sh", name], check=False, capture_output=True)
