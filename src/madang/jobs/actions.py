@@ -386,10 +386,8 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
                     _correct(known[key], row)
             elif row.key.job in jobs:
                 fresh += _record(jobs[row.key.job], key, row)
-            elif row.bare:
-                fresh += _adopt(engine, key, row)
             else:
-                logger.warning("%s reports a run that nobody submitted here: %s", engine, key)
+                fresh += _adopt(engine, key, row)
         except Exception as error:
             logger.exception("the run %s could not be recorded", key)
             failure = error
@@ -488,8 +486,8 @@ def _correct(run: Run, row: UsageRow) -> None:
 
 
 def _adopt(engine: str, key: str, row: UsageRow) -> int:
-    """A run that somebody submitted past us: charged to the allocation whose budget it used, as a job of its own. Where
-    nobody can say whose it is, it is kept to be asked about."""
+    """A run of which we have no job, as somebody submitted it past us: charged to the allocation whose budget it used,
+    as a job of its own. Where nobody can say whose it is, it is kept to be asked about."""
     whose = engines.whose(engine, row)
     if whose is None:
         _stray, fresh = Stray.objects.get_or_create(

@@ -80,6 +80,20 @@ class Ended:
     gpu_type: str
     nodes: str
 
+    @property
+    def started(self) -> bool:
+        return self.start is not None and bool(self.nodes)
+
+    @property
+    def counted_s(self) -> int:
+        """GPU-seconds as Slurm counts them against the budget."""
+        return self.gpus * self.elapsed_s if self.started else 0
+
+    @property
+    def billed_s(self) -> int:
+        """Seconds of each GPU that somebody pays: what it took beyond its limit is Slurm's own doing."""
+        return 0 if not self.started else min(self.elapsed_s, self.limit_s) if self.limit_s else self.elapsed_s
+
 
 def live(row: list[str]) -> Live:
     (

@@ -1,4 +1,5 @@
-"""Ended runs: what the accounting says, whose each is, and each written down once, in the order of finding."""
+"""Ended runs: what the accounting says, whose each is, and each written down once, in the order of finding. One of
+which the accounting later says otherwise is written anew at the end of that order."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import Marks, marks
 
 BACK_S = 3600  # the accounting hears of ends late; each question goes back so far
+FAR_S = 3 * 86_400  # and once a day so far: the accounting may change its mind
 FIRST_S = 40 * 86_400  # and the first one so far
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
@@ -168,31 +170,41 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
     with conn.transaction():
         row = conn.execute(
             """SELECT floor(extract(epoch FROM now()))::bigint,
-                 (SELECT floor(extract(epoch FROM asked_at))::bigint FROM slurm_cluster WHERE cluster = %s)""",
-            [cluster],
+                 (SELECT floor(extract(epoch FROM asked_at))::bigint FROM slurm_cluster WHERE cluster = %(cluster)s),
+                 (SELECT far_at < now() - interval '1 day' FROM slurm_cluster WHERE cluster = %(cluster)s)""",
+            {"cluster": cluster},
         ).fetchone()
     assert row
-    asked, before = row
-    rows = [*ask(commands, before - BACK_S if before else asked - FIRST_S), *_never(commands)]
+    asked, before, far = row
+    since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
+    rows = [*ask(commands, since), *_never(commands)]
     with conn.transaction():
         conn.execute(LOCK, [cluster])
         ids = [row.owner.slurm_id for row in rows]
         known = {
-            run
-            for (run,) in conn.execute(
-                "SELECT run FROM slurm_run WHERE cluster = %s AND slurm_id = ANY(%s)",
+            run: said
+            for run, *said in conn.execute(
+                """SELECT run, outcome, extract(epoch FROM ended_at)::bigint, counted_seconds FROM slurm_run
+                   WHERE cluster = %s AND slurm_id = ANY(%s)""",
                 [cluster, [*ids, *(row.own_id for row in rows)]],
             )
         }
-        fresh = [row for row in rows if _name(cluster, row, row.tasks[0]) not in known]
+        fresh = []
+        for row in rows:
+            name = _name(cluster, row, row.tasks[0])
+            if name not in known:
+                fresh.append(row)
+            elif len(row.tasks) == 1 and known[name] != [answers.OUTCOMES[row.state].value, row.end, row.counted_s]:
+                _rewrite(conn, cluster, name, row)
         mine = _sends_of(conn, cluster, fresh) if fresh else []
         new = 0
         for row in sorted(fresh, key=lambda row: (row.owner.submit, row.end, row.own_id)):
             new += _write(conn, cluster, row, owned(row.owner, mine), runs)
         conn.execute(
-            """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s)) ON CONFLICT (cluster)
-               DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at)""",
-            [cluster, asked],
+            """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s), now()) ON CONFLICT (cluster)
+               DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at),
+                 far_at = CASE WHEN %s THEN EXCLUDED.far_at ELSE slurm_cluster.far_at END""",
+            [cluster, asked, bool(far)],
         )
         if new:
             conn.execute(
@@ -223,6 +235,25 @@ def _name(cluster: str, row: Ended, task: int) -> str:
     return f"{cluster}/{row.index}/{row.owner.submit}" + (f"/{task}" if len(row.tasks) > 1 else "")
 
 
+def _rewrite(conn: psycopg.Connection[Any], cluster: str, name: str, row: Ended) -> None:
+    """The accounting says otherwise of a run than before (an end that it had missed, a runaway job that was mended)."""
+    conn.execute(
+        """UPDATE slurm_run SET outcome = %(outcome)s, ended_at = %(ended_at)s, counted_seconds = %(counted)s,
+             started_at = %(started_at)s, gpu_seconds = gpus * %(seconds)s,
+             seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
+           WHERE (cluster, run) = (%(cluster)s, %(run)s)""",
+        {
+            "cluster": cluster,
+            "run": name,
+            "outcome": answers.OUTCOMES[row.state].value,
+            "ended_at": moment(row.end),
+            "counted": row.counted_s,
+            "seconds": row.billed_s,
+            "started_at": moment(row.start) if row.started and row.start else None,
+        },
+    )
+
+
 def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path) -> int:
     new = 0
     for task in row.tasks:
@@ -236,9 +267,7 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
         gpus, gpu_type = row.gpus, row.gpu_type
         if send and not gpus:
             gpus, gpu_type = send.gpus, send.gpu_type
-        started = row.start if row.start is not None and row.nodes else None
-        counted = row.gpus * row.elapsed_s if started is not None else 0
-        seconds = min(row.elapsed_s, row.limit_s) if row.limit_s else row.elapsed_s
+        started = row.start if row.started else None
         restart = 0
         if send:
             if started is None and _is_final(conn, send, task):
@@ -270,8 +299,8 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
                 "submitted_at": moment(row.owner.submit),
                 "started_at": moment(started) if started is not None else None,
                 "ended_at": moment(row.end),
-                "gpu_seconds": seconds * gpus if started is not None else 0,
-                "counted_seconds": counted,
+                "gpu_seconds": row.billed_s * gpus,
+                "counted_seconds": row.counted_s,
                 "exit_code": None if started is None else code,
                 "reason": "" if row.state in ("COMPLETED", "FAILED") else row.state,
                 "goes_on": bool(send and send.requeue and row.state in answers.AGAIN),

@@ -2,7 +2,8 @@
 
 CREATE TABLE slurm_cluster (
     cluster         text PRIMARY KEY,
-    asked_at        timestamptz NOT NULL   -- every run that the accounting knew to have ended by then is in slurm_run
+    asked_at        timestamptz NOT NULL,  -- every run that the accounting knew to have ended by then is in slurm_run
+    far_at          timestamptz NOT NULL   -- when it was last asked about the days before, too
 );
 
 CREATE TABLE slurm_job (
@@ -29,7 +30,7 @@ CREATE TABLE slurm_send (                  -- each time that sbatch was called, 
 );
 CREATE INDEX slurm_send_id ON slurm_send (slurm_id, sent_at);   -- not unique: a controller gives out ids again
 
-CREATE TABLE slurm_run (                   -- each ended run, in the order in which they were found
+CREATE TABLE slurm_run (                   -- each ended run, in the order in which they were found or found changed
     cluster         text NOT NULL,
     run             text NOT NULL,         -- cluster/DBIndex/Submit, and the task where it never started
     seq             bigint NOT NULL CHECK (seq > 0),

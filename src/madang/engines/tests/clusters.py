@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import pwd
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +25,15 @@ from madang.engines.slurm import Breaker, Commands, SlurmEngine
 from madang.engines.slurm.handing import place
 
 SCRIPT = Path(__file__).parents[4] / "dev" / "slurm.py"
+
+
+@cache
+def shared() -> tuple[Any, str]:
+    """The cluster of this process, brought up when first asked for and gone when it ends; or None and the reason."""
+    made, reason = bring_up()
+    if made is not None:
+        atexit.register(made.down, purge=True)
+    return made, reason
 
 
 def bring_up() -> tuple[Any, str]:

@@ -3,7 +3,7 @@
 A local cluster needs no settings. A Slurm cluster is named in MADANG_SLURM, by the name that Slurm itself has for it:
 whoever runs the server says where its slurm.conf and its shared folder are, as a page could say it for anybody.
 
-    MADANG_SLURM={"gwangju": {"conf": "/etc/slurm/slurm.conf", "runs": "/shared/madang", "makes_users": false}}
+    MADANG_SLURM={"gwangju": {"conf": "/etc/slurm/slurm.conf", "runs": "/shared/madang"}}
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ FIRST_UID = 20_000  # of the users that are made here
 
 @dataclass(frozen=True)
 class Slurm:
-    """`conf` is the cluster's slurm.conf, `runs` a folder that all of its nodes see under this path. `makes_users`: a
-    cluster on this machine alone, whose posix users are made here and not in a directory of the site."""
+    """`conf` is the cluster's slurm.conf, `runs` a folder that all of its nodes see under this path. `makes_users`: how
+    the names of posix users begin that are made here, for a cluster on this machine alone; empty where the site's
+    directory has them."""
 
     conf: Path
     runs: Path
-    makes_users: bool = False
+    makes_users: str = ""
 
 
 def slurms() -> dict[str, Slurm]:
     """Every Slurm cluster that the settings name."""
     return {
-        name: Slurm(Path(said["conf"]), Path(said["runs"]), bool(said.get("makes_users", False)))
+        name: Slurm(Path(said["conf"]), Path(said["runs"]), said.get("makes_users", ""))
         for name, said in settings.SLURM.items()
     }
 
@@ -54,12 +55,12 @@ def account_of(person: Person, cluster: Cluster) -> str:
         return f"person-{person.pk}"
     row = PosixAccount.objects.filter(person=person, cluster=cluster).first()
     if row is None:
-        if not slurms()[cluster.code].makes_users:
+        if not (prefix := slurms()[cluster.code].makes_users):
             raise Refused(
                 _("You have no account on this cluster yet. Ask the operator of the site for one."), field="allocation"
             )
         row, _made = PosixAccount.objects.get_or_create(
-            person=person, cluster=cluster, defaults={"name": f"madang{person.pk}"}
+            person=person, cluster=cluster, defaults={"name": f"{prefix}{person.pk}"}
         )
     return row.name
 
@@ -70,13 +71,13 @@ def members_of(cluster: Cluster, organizations: Iterable[int]) -> dict[int, list
     now = Membership.objects.filter(organization__in=list(organizations), until=None)
     people = list(now.order_by("organization_id", "person_id").values_list("organization_id", "person_id"))
     names = dict(PosixAccount.objects.filter(cluster=cluster).values_list("person_id", "name"))
-    if slurms()[cluster.code].makes_users:
+    if prefix := slurms()[cluster.code].makes_users:
         fresh = sorted({person for _organization, person in people} - names.keys())
         PosixAccount.objects.bulk_create(
-            (PosixAccount(person_id=person, cluster=cluster, name=f"madang{person}") for person in fresh),
+            (PosixAccount(person_id=person, cluster=cluster, name=f"{prefix}{person}") for person in fresh),
             ignore_conflicts=True,
         )
-        names |= {person: f"madang{person}" for person in fresh}
+        names |= {person: f"{prefix}{person}" for person in fresh}
         for name in names.values():
             _make_user(name)
     found: dict[int, list[str]] = {}

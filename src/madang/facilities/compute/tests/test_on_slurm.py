@@ -1,0 +1,168 @@
+"""A site whose cluster is a real Slurm: from the opened allocation to the charge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from madang.engines.base import Unavailable
+from madang.engines.slurm import Commands
+from madang.engines.tests import clusters
+from madang.facilities.compute import queries
+from madang.facilities.compute.models import EngineKind, Partition, PosixAccount
+from madang.facilities.compute.tests import make
+from madang.grants.models import Allocation
+from madang.jobs import actions, poller
+from madang.jobs import queries as job_queries
+from madang.jobs.models import Job, Run, Stray, Watch
+from madang.jobs.tests import make as jobs
+from madang.ledger.models import Entry
+from madang.ledger.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("slurm")]
+BARE = "#!/bin/sh\nsleep 2\n"
+
+
+@pytest.fixture
+def slurm(settings: Any) -> Iterator[Any]:
+    if not os.environ.get("SLURM"):
+        pytest.skip("real Slurm: only with SLURM=1 in the environment (root on Debian or Ubuntu)")
+    made, reason = clusters.shared()
+    if made is None:
+        pytest.skip(reason)
+    prefix = f"mdt{os.getpid()}x{time.monotonic_ns() % 10**6}-"
+    settings.SLURM = {
+        made.name: {"conf": str(made.conf), "runs": str(made.root / "runs"), "makes_users": prefix},
+    }
+    yield made
+    for name in PosixAccount.objects.values_list("name", flat=True):
+        subprocess.run(["scancel", f"--user={name}"], env=Commands(made.conf).environment(), check=False)
+        clusters.remove_user(name)
+
+
+@pytest.fixture
+def place(slurm: Any) -> Partition:
+    cluster = make.cluster(code=slurm.name, engine=EngineKind.SLURM)
+    return make.partition(cluster, name="small", gpu_type="small", gpus=3, most_gpus=3, memory_mb=100, declared=False)
+
+
+def until(happened: Callable[[], Any], seconds: float = 40) -> Any:
+    """Look at the engines until `happened` says something true."""
+    end = time.monotonic() + seconds
+    while not (found := happened()):
+        watch = Watch.objects.first()
+        assert time.monotonic() < end, (watch and (watch.error, watch.drift), list(Job.objects.values()))
+        poller.look()
+        time.sleep(0.1)
+    return found
+
+
+def told(row: Allocation) -> None:
+    """Until the engine was told of an allocation."""
+    Watch.objects.update(budgets_at=None)
+    until(lambda: Watch.objects.filter(budgets_at__isnull=False).exists())
+
+
+def over(job: Job) -> Job:
+    return until(lambda: Job.objects.filter(pk=job.pk, state="ended").first())
+
+
+def commands(slurm: Any) -> Commands:
+    return Commands(slurm.conf)
+
+
+def sbatch(slurm: Any, row: Allocation, *more: str) -> None:
+    user = PosixAccount.objects.get(person=jobs.holder(row)).name
+    words = [f"--account=grant-{row.grant_id}", f"--qos=allocation-{row.pk}", "--partition=small", "--nodes=1"]
+    words += ["--time=1", "--gpus-per-node=small:1", "--mem=100M", "--output=/dev/null"]
+    commands(slurm).as_user(user, ["sbatch", *words, *more], stdin=BARE)
+
+
+def test_a_job_runs_as_its_person_and_is_charged_what_slurm_counted(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    job = make.job(row, script="#!/bin/sh\nid -un\nsleep 2\n", gpus=2, limit_s=60)
+    actions.hand_over(job)
+    job = over(job)
+    assert (job.outcome, job.exit_code) == ("completed", 0)
+    (run,) = job_queries.runs_of(job)
+    assert run.gpu_seconds >= 4
+    assert jobs.balance(row) == (0, run.gpu_seconds, row.amount - run.gpu_seconds)
+    name = PosixAccount.objects.get(person=job.person).name
+    assert queries.log_tail(job).text.split() == [name]
+    assert job.posix_user == name
+    assert verify() == []
+
+
+def test_a_job_that_comes_before_its_budget_waits_for_it_and_is_not_refused(slurm, place):
+    row = make.allocation(place)
+    job = make.job(row, script="#!/bin/sh\necho hello\n", limit_s=60)
+    with pytest.raises(Unavailable, match="doesn't know it yet"):
+        actions.hand_over(job)
+    told(row)
+    actions.hand_over(job)
+    assert over(job).outcome == "completed"
+
+
+def test_a_budget_that_was_told_of_and_is_refused_ends_the_job(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    job = make.job(row, limit_s=60)
+    name = f"allocation-{row.pk}"
+    commands(slurm).write("sacctmgr", "-iQ", "modify", "qos", "where", f"name={name}", "set", "GrpTRESMins=gres/gpu=0")
+    until(lambda: f"{name}(" in (said := limits(slurm)) and "gres/gpu=0(" in said.split(f"QOS={name}(")[1][:2000])
+    Watch.objects.update(budgets_at=job.submitted_at + (job.submitted_at - row.grant.starts_at))
+    actions.hand_over(job)
+    job.refresh_from_db()
+    assert (job.state, job.outcome) == ("ended", "refused")
+    assert jobs.balance(row)[0] == 0
+
+
+def limits(slurm: Any) -> str:
+    return commands(slurm).read("scontrol", "-o", "show", "assoc_mgr", "flags=qos")
+
+
+def test_what_a_member_submits_with_sbatch_is_charged_to_the_allocation_and_shown(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    sbatch(slurm, row)
+    job = until(lambda: Job.objects.filter(bare=True).first())
+    assert (job.allocation, job.person, job.state, job.gpus) == (row, jobs.holder(row), "ended", 1)
+    assert job.used == Run.objects.get(job=job).gpu_seconds >= 2
+    assert jobs.balance(row) == (0, job.used, row.amount - job.used)
+    assert job in job_queries.jobs_of(jobs.holder(row)).items
+    assert job_queries.jobs_of(jobs.holder(make.allocation(place))).items == []
+    assert job_queries.mismatches() == ([], [])
+
+
+def test_what_ran_under_no_budget_of_ours_is_asked_about_and_charged_to_nobody(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    sbatch(slurm, row)
+    PosixAccount.objects.update(name="somebody-else")
+    stray = until(lambda: Stray.objects.filter(budget=f"allocation-{row.pk}").first())
+    clusters.remove_user(stray.posix_user)
+    assert stray.gpu_seconds >= 2
+    assert jobs.balance(row) == (0, 0, row.amount)
+
+
+def test_a_requeued_run_is_charged_and_the_next_one_has_a_hold_again(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    job = make.job(row, script="#!/bin/sh\necho up\nsleep 4\n", limit_s=60)
+    actions.hand_over(job)
+    until(lambda: "up" in queries.log_tail(job).text)
+    until(lambda: Job.objects.get(pk=job.pk).state == "running")
+    number = commands(slurm).read("squeue", "-h", "-o", "%A").strip()
+    commands(slurm).write("scontrol", "update", f"jobid={number}", "requeue=1")
+    commands(slurm).write("scontrol", "requeue", number)
+    job = over(job)
+    runs = list(Run.objects.filter(job=job).order_by("id"))
+    assert [run.outcome for run in runs] in (["preempted", "completed"], ["preempted"])
+    assert jobs.balance(row)[:2] == (0, sum(run.gpu_seconds for run in runs))
+    assert Entry.objects.filter(kind="hold", ext_key__startswith=str(job.uuid)).count() == len(runs)
