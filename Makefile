@@ -27,8 +27,13 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: setup  ## build the reference site, play one company's story, serve it at http://localhost:8000
-	$(BIN)/madang demo --port $(PORT)
+demo: setup  ## build the reference site, play one company's story, serve it; ENGINE=slurm: on a real Slurm here
+ifeq ($(ENGINE),slurm)
+	@said=$$($(PYTHON) dev/slurm.py up --root $(SLURM_ROOT) --port $(SLURM_PORT) --python $(VENV)) && \
+	  MADANG_HOME=$(SLURM_ROOT)/madang MADANG_SLURM="$$said" $(BIN)/madang demo --port $(PORT) $(DEMO)
+else
+	$(BIN)/madang demo --port $(PORT) $(DEMO)
+endif
 
 test: $(VENV)/.ready-dev  ## every check and every test
 	@$(BIN)/python tools/browser.py

@@ -51,7 +51,7 @@ class Kind:
     gpus: int = GPUS
 
 
-KINDS = (Kind("h100", 2, "h100"), Kind("l40s", 1, "l40s"), Kind("cpu", 1))
+KINDS = (Kind("h100", 2, "h100"), Kind("a100", 2, "a100"), Kind("cpu", 1))
 SMALL = Kind("small", 1, "small", 3)  # three GPUs are enough to have somebody wait
 
 
@@ -342,6 +342,20 @@ StorageLoc=slurm
         fine = ("idle", "mixed", "allocated", "completing", "drained", "draining", "reserved")
         return bool(states) and all(state in fine for state in states)
 
+    def lend_python(self, environment: Path) -> Path:
+        """A folder with a `python3` that has the packages of a virtual environment, for the users of jobs. Their own
+        rights decide: an interpreter in somebody's home is out of their reach, one of the system stands in for it."""
+        own = (environment / "bin" / "python3").resolve()
+        packages = next(environment.absolute().glob("lib/python3.*/site-packages"))
+        version = packages.parent.name
+        found = [place for place in (own, Path("/usr/bin") / version) if place.exists() and _open_to_all(place)]
+        if not found or not _open_to_all(packages):
+            raise Broken(f"jobs can't reach {own} or {packages}: put the checkout where every user may read")
+        python = self.root / "bin" / "python3"
+        python.parent.mkdir(exist_ok=True)
+        _write(python, f'#!/bin/sh\nPYTHONPATH={packages} exec {found[0]} "$@"\n'.encode(), mode=0o755)
+        return python.parent
+
     # ── down ──
 
     def down(self, *, purge: bool = False) -> None:
@@ -465,6 +479,11 @@ def _as(user: str) -> tuple[str, ...]:
     return ("setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--")
 
 
+def _open_to_all(path: Path) -> bool:
+    """Whether every user may get there."""
+    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+
+
 def _write(path: Path, content: bytes, owner: str = "root", mode: int = 0o644) -> None:
     """Replace a file at once, so that a daemon never reads half of it."""
     fresh = path.with_name(path.name + ".new")
@@ -482,6 +501,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=16_800, help="the first of its 100 ports on loopback")
     parser.add_argument("--name", default="madang", help="what the cluster is called")
     parser.add_argument("--impatient", action="store_true", help="short timeouts, for tests")
+    parser.add_argument("--python", type=Path, help="up: lend jobs the Python of this virtual environment")
     parser.add_argument("--purge", action="store_true", help="down: end the jobs and remove the folder")
     given = parser.parse_args()
     cluster = Cluster(given.root, given.port, given.name, impatient=given.impatient)
@@ -489,7 +509,11 @@ def main() -> int:
     try:
         if given.verb == "up":
             cluster.up()
-            print(json.dumps({"conf": str(cluster.conf), "runs": str(cluster.root / "runs"), "cluster": cluster.name}))
+            # As Madang's setting MADANG_SLURM is written.
+            said = {"conf": str(cluster.conf), "runs": str(cluster.root / "runs"), "makes_users": "madang"}
+            if given.python:
+                said["path"] = f"{cluster.lend_python(given.python)}:/usr/local/bin:/usr/bin:/bin"
+            print(json.dumps({cluster.name: said}))
             print(f"up after {time.monotonic() - started:.1f} s; export SLURM_CONF={cluster.conf}", file=sys.stderr)
         else:
             require_machine()

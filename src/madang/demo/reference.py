@@ -15,6 +15,7 @@ from madang.catalog import actions as catalog
 from madang.catalog.models import Kind, Place, Resource
 from madang.demo.cast import PEOPLE
 from madang.facilities.compute import actions as compute
+from madang.facilities.compute.clusters import slurms
 from madang.facilities.compute.models import Cluster
 from madang.identity import actions as identity
 from madang.identity.models import Organization, OrganizationKind, Person, Region
@@ -213,8 +214,9 @@ def _resources(steward: Person, operator: Person, agency: Organization, known: d
             **more,
         )
 
-    cluster = Cluster.objects.filter(code="demo").first() or compute.add_cluster(
-        operator, code="demo", name_ko="시연용 클러스터", name_en="Demonstration cluster", engine="local"
+    code, engine = next(((name, "slurm") for name in slurms()), ("demo", "local"))
+    cluster = Cluster.objects.filter(code=code).first() or compute.add_cluster(
+        operator, code=code, name_ko="시연용 클러스터", name_en="Demonstration cluster", engine=engine
     )
     basis = {"basis_ko": known["prices"]["basis"]["ko"], "basis_en": known["prices"]["basis"]["en"]}
     for p in known["partitions"]:

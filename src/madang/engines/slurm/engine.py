@@ -41,7 +41,7 @@ from madang.engines.base import (
 )
 from madang.engines.slurm import accounts, answers, records, watch
 from madang.engines.slurm.answers import Live
-from madang.engines.slurm.commands import Commands, Unclear
+from madang.engines.slurm.commands import PATH, Commands, Unclear
 from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare, wrapper
 from madang.engines.slurm.records import Send, owned
 from madang.engines.stored import Connect, answering, described, digest
@@ -60,14 +60,23 @@ def schema() -> str:
 
 
 class SlurmEngine(SharedRunFolders):
-    """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path."""
+    """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path. `path`
+    is where jobs look for programs."""
 
     sync_every_s = SYNC_EVERY_S
 
     def __init__(
-        self, connect: Connect, runs: Path, cluster: str, commands: Commands, *, confirmed_s: float = CONFIRMED_S
+        self,
+        connect: Connect,
+        runs: Path,
+        cluster: str,
+        commands: Commands,
+        *,
+        path: str = PATH,
+        confirmed_s: float = CONFIRMED_S,
     ) -> None:
         super().__init__(runs)
+        self.path = path
         self.connect, self.cluster, self.commands, self.confirmed_s = connect, cluster, commands, confirmed_s
         self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
         self._most_at = 0.0
@@ -147,7 +156,7 @@ class SlurmEngine(SharedRunFolders):
             said = self.commands.as_user(
                 spec.posix_user,
                 self._sbatch(spec, attempt, send, tasks),
-                stdin=wrapper(spec, attempt, send, self.runs),
+                stdin=wrapper(spec, attempt, send, self.runs, self.path),
             )
         except Rejected as refused:
             self._refused(conn, spec.job, attempt, send)

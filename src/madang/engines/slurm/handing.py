@@ -18,7 +18,7 @@ WRAPPER = Path(__file__).parent / "wrapper.sh"
 DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
 
 
-def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path) -> str:
+def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path, path: str) -> str:
     """The text that sbatch is given: no word of the user is in it."""
     said = {
         "folder": str(runs / str(spec.job)),
@@ -26,6 +26,7 @@ def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path) -> str:
         "attempt": str(attempt),
         "send": str(send),
         "tasks": str(spec.tasks),
+        "path": path,
     }
     head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
     return f"#!/bin/bash\n{head}\n{WRAPPER.read_text()}"

@@ -1,4 +1,4 @@
-# What Slurm runs: `folder`, `job`, `attempt`, `send` and `tasks` are set above. The script of the user is a file, so
+# What Slurm runs: `folder`, `job`, `attempt`, `send`, `tasks` and `path` are set above. The script of the user is a file, so
 # that its #SBATCH lines are comments. The marks are evidence for when Slurm forgets; nobody is charged by them.
 task=${SLURM_ARRAY_TASK_ID:-0}
 given=$folder/given.$attempt
@@ -15,7 +15,7 @@ mapfile -d '' -t arguments < "$given/arguments"
 slurm=()
 for name in ${!SLURM@}; do slurm+=("$name=${!name}"); done
 token=$job.$task.$attempt.$mark
-env -i "${slurm[@]}" PATH=/usr/local/bin:/usr/bin:/bin HOME="$here/work" TMPDIR=/tmp LANG=C.UTF-8 \
+env -i "${slurm[@]}" PATH="$path" HOME="$here/work" TMPDIR=/tmp LANG=C.UTF-8 \
   CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES-}" MADANG_JOB="$job" MADANG_TASK="$task" MADANG_TASKS="$tasks" \
   MADANG_ATTEMPT="$attempt" MADANG_RUN="$token" "${own[@]}" "$given/script" "${arguments[@]}" \
   </dev/null >>"$here/out.log" 2>&1 &

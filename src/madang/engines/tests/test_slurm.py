@@ -203,7 +203,7 @@ def test_a_job_on_two_nodes_is_one_run_of_all_its_gpus(rig):
     assert (row.gpus, row.gpu_type, rig.log(job)) == (16, "h100", b"h100-[1-2]\n")
     assert row.gpu_seconds == 16 * (row.ended_at - row.started_at).total_seconds()
     with pytest.raises(Rejected):
-        rig.submit("exit 0", partition="l40s", gpu_type="l40s")  # the association pins the partition
+        rig.submit("exit 0", partition="a100", gpu_type="a100")  # the association pins the partition
 
 
 @ON_SLURM
@@ -267,14 +267,14 @@ def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
     health = rig.engine.health()
     assert health.reachable
     assert {warn.code for warn in health.warnings} <= {"backlog"}  # the accounting may be a message behind
-    assert {(s.gpu_type, s.slots, s.busy) for s in health.slots} == {("h100", 16, 0), ("l40s", 8, 0), ("small", 3, 0)}
-    rig.cluster.command("scontrol", "update", "NodeName=l40s-1", "State=DOWN", "Reason=test")
+    assert {(s.gpu_type, s.slots, s.busy) for s in health.slots} == {("h100", 16, 0), ("a100", 16, 0), ("small", 3, 0)}
+    rig.cluster.command("scontrol", "update", "NodeName=a100-[1-2]", "State=DOWN", "Reason=test")
     try:
         health = rig.engine.health()
         assert {warn.code for warn in health.warnings} - {"backlog"} == {"nodes_down"}
-        assert [s.slots for s in health.slots if s.gpu_type == "l40s"] == []
+        assert [s.slots for s in health.slots if s.gpu_type == "a100"] == []
     finally:
-        rig.cluster.command("scontrol", "update", "NodeName=l40s-1", "State=RESUME")
+        rig.cluster.command("scontrol", "update", "NodeName=a100-[1-2]", "State=RESUME")
 
 
 @ON_SLURM

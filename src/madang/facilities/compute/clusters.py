@@ -17,6 +17,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from madang.engines.slurm.commands import PATH
 from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
 from madang.identity.models import Membership, Person
 from madang.workflow.errors import Refused
@@ -28,17 +29,18 @@ FIRST_UID = 20_000  # of the users that are made here
 class Slurm:
     """`conf` is the cluster's slurm.conf, `runs` a folder that all of its nodes see under this path. `makes_users`: how
     the names of posix users begin that are made here, for a cluster on this machine alone; empty where the site's
-    directory has them."""
+    directory has them. `path` is where jobs look for programs."""
 
     conf: Path
     runs: Path
     makes_users: str = ""
+    path: str = PATH
 
 
 def slurms() -> dict[str, Slurm]:
     """Every Slurm cluster that the settings name."""
     return {
-        name: Slurm(Path(said["conf"]), Path(said["runs"]), said.get("makes_users", ""))
+        name: Slurm(Path(said["conf"]), Path(said["runs"]), said.get("makes_users", ""), said.get("path", PATH))
         for name, said in settings.SLURM.items()
     }
 

@@ -69,7 +69,8 @@ class Site:
             return LocalEngine(connect, runs_of(name), name, least_free=settings.LEAST_FREE_BYTES)
         if name not in slurms():
             raise Unavailable("no_settings", f"MADANG_SLURM doesn't name the cluster {name}")
-        return SlurmEngine(connect, runs_of(name), name, Commands(slurms()[name].conf))
+        slurm = slurms()[name]
+        return SlurmEngine(connect, slurm.runs, name, Commands(slurm.conf), path=slurm.path)
 
     def admit(self, wish: Wish) -> Terms:
         """What the form offers is what is let in: nothing here is checked only by a page."""
