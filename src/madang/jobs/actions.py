@@ -21,8 +21,8 @@ from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Sn
 from madang.engines.base import Outcome as EngineOutcome
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.identity.access import require_member
-from madang.identity.models import Person
+from madang.identity.access import require, require_member
+from madang.identity.models import Person, Role
 from madang.jobs import engines, sweeps
 from madang.jobs.checks import check, clean_name, clean_script
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Stray, Task, Watch, job_moves, worst_case
@@ -659,6 +659,16 @@ def _step(job: Job, verb: str) -> Iterator[dict[str, Any]]:
 def _lock(job: Job) -> None:
     """Take the row, as it is now."""
     job.refresh_from_db(from_queryset=Job.objects.select_for_update(of=("self",)))
+
+
+def answer_stray(actor: Person, *, stray: Stray, answer: str) -> None:
+    """Say whose a run was that belongs to nobody here: it is charged to nobody, and not asked about any more."""
+    require(actor, Role.OPERATOR)
+    if not (answer := answer.strip()):
+        raise Refused(_("Say whose it was."), field="answer")
+    with act(actor, "answer_stray", on=stray, reason=answer):
+        stray.answer = answer[:400]
+        stray.save(update_fields=["answer"])
 
 
 def _alone(name: str) -> None:

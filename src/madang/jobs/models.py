@@ -217,7 +217,7 @@ class Watch(models.Model):
 
 class Stray(models.Model):
     """A run that an engine reports and that is nobody's here: no allocation has its budget, or nobody its user. It is
-    charged to nobody, and shown until somebody has asked whose it is. `key` as that of a run."""
+    charged to nobody, and shown until an operator has said whose it was. `key` as that of a run."""
 
     engine = models.CharField(max_length=40)
     key = models.CharField(max_length=160, unique=True)
@@ -228,6 +228,7 @@ class Stray(models.Model):
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField()
     found_at = models.DateTimeField(db_default=Now())
+    answer = models.CharField(_("Whose it was"), max_length=400, blank=True)
 
     class Meta:
         ordering = ["-id"]

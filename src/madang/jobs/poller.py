@@ -18,7 +18,7 @@ from django.db import connection
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.jobs import actions, engines
-from madang.jobs.models import LIVE, Job, JobState, Watch
+from madang.jobs.models import LIVE, Job, JobState, Stray, Watch
 from madang.workflow.moment import now
 
 EVERY_S = 1.5
@@ -65,6 +65,8 @@ def reconcile(name: str) -> None:
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
         watch.health = asdict(engine.health())
+        if strays := Stray.objects.filter(engine=name, answer="").count():
+            watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at

@@ -430,6 +430,6 @@ def _runs(
 def _reason(live: Live) -> str:
     return {
         "JobArrayTaskLimit": "ArrayLimit",
-        "QOSGrpGRESMinutes": "BudgetClosed",
+        "QOSGrpGRESMinutes": "BudgetSpent",
         "": "Priority",
     }.get(live.reason, live.reason)

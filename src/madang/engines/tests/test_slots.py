@@ -17,6 +17,12 @@ Device Minor: \t {n}
 
 
 @pytest.fixture
+def rig(local_rig):
+    """Slots are the local engine's."""
+    return local_rig
+
+
+@pytest.fixture
 def driver(tmp_path):
     for n in (1, 0):
         (tmp_path / f"0000:{n}8:00.0").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from madang.engines.base import WORD, EngineError
 from madang.engines.local import declare_slots
 from madang.facilities.compute import host, tasks
 from madang.facilities.compute.clusters import slurms
-from madang.facilities.compute.models import Cluster, EngineKind, Folder, Partition
+from madang.facilities.compute.models import Cluster, EngineKind, Folder, Partition, PosixAccount
 from madang.grants.models import Allocation
 from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Person, Role
@@ -22,6 +23,8 @@ from madang.jobs.models import Job
 from madang.workflow.errors import NotAllowed, Refused
 from madang.workflow.log import act
 from madang.workflow.moment import now
+
+POSIX_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
 def add_cluster(actor: Person, *, code: str, name_ko: str, name_en: str, engine: str = EngineKind.LOCAL) -> Cluster:
@@ -41,6 +44,25 @@ def add_cluster(actor: Person, *, code: str, name_ko: str, name_en: str, engine:
     except IntegrityError as error:
         raise Refused(_("There is a cluster of this code."), field="code") from error
     return cluster
+
+
+def add_account(actor: Person, *, cluster: Cluster, email: str, name: str) -> PosixAccount:
+    """Keep as whom a person works on a cluster. Refused for a name or a person that has one already."""
+    require(actor, Role.OPERATOR)
+    person = Person.objects.filter(email__iexact=email).first()
+    errors = {
+        "email": "" if person else _("Nobody of this e-mail is registered here."),
+        "name": "" if POSIX_NAME.fullmatch(name) else _("Small letters, digits and hyphens, a letter first."),
+    }
+    errors = {field: message for field, message in errors.items() if message}
+    if errors or person is None:
+        raise Refused(" ".join(errors.values()), errors=errors)
+    try:
+        with act(actor, "add") as said:
+            row = said["on"] = PosixAccount.objects.create(cluster=cluster, person=person, name=name)
+    except IntegrityError as error:
+        raise Refused(_("This person has a user name there, or it is another person's."), field="name") from error
+    return row
 
 
 def may_keep(actor: Person, resource: Resource) -> bool:

@@ -49,7 +49,9 @@ class JobIn(In):
 
 
 class JobOut(Schema):
-    """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives; `waits` says why it is queued."""
+    """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives. `waits` says why it is queued,
+    `place` where in the queue, `expected_at` when the engine forecasts its start; null where it doesn't say. A `bare`
+    job was submitted to the cluster itself."""
 
     uuid: UUID
     name: str
@@ -70,6 +72,9 @@ class JobOut(Schema):
     exit_code: int | None
     why: str
     waits: str
+    place: int | None
+    expected_at: datetime | None
+    bare: bool
     held: int
     used: int
     overrun: int
@@ -246,6 +251,9 @@ OWN = (
         "exit_code",
         "why",
         "waits",
+        "place",
+        "expected_at",
+        "bare",
     ),
     *("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at"),
 )

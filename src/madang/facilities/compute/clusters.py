@@ -67,6 +67,12 @@ def account_of(person: Person, cluster: Cluster) -> str:
     return row.name
 
 
+def with_directory() -> list[Cluster]:
+    """The Slurm clusters whose posix users come from the site's directory, and are told to us by an operator."""
+    names = [name for name, slurm in slurms().items() if not slurm.makes_users]
+    return list(Cluster.objects.filter(engine=EngineKind.SLURM, code__in=names).order_by("id"))
+
+
 def members_of(cluster: Cluster, organizations: Iterable[int]) -> dict[int, list[str]]:
     """The posix users of each organization's members of today, by organization; in two queries. Where users are made
     here, every member has one."""

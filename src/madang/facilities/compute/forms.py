@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from madang.catalog.models import Resource
 from madang.engines.base import MAX_TASKS, WORD
-from madang.facilities.compute.models import Cluster
+from madang.facilities.compute.models import Cluster, EngineKind
 from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
 from madang.jobs.sweeps import MOST_TABLE
@@ -174,9 +174,37 @@ def _line_of(offer: Offer) -> str:
 
 
 class ClusterForm(Form):
-    code = TextField(label=_("Code"), max_length=40)
+    engine = forms.ChoiceField(label=_("Where its jobs run"), choices=EngineKind, initial=EngineKind.LOCAL)
+    code = TextField(
+        label=_("Code"), max_length=40, help_text=_("Of a Slurm cluster: its name, as in the setting MADANG_SLURM.")
+    )
     name_ko = TextField(label=_("Name (Korean)"), max_length=120)
     name_en = TextField(label=_("Name (English)"), max_length=120)
+
+
+class StrayForm(Form):
+    """Whose a run was that belongs to nobody here."""
+
+    stray = forms.IntegerField(widget=forms.HiddenInput)
+    answer = TextField(
+        label=_("Whose it was"), max_length=400, help_text=_("For example: a test of the cluster by its operator.")
+    )
+
+
+class AccountForm(Form):
+    """As whom somebody works on a cluster."""
+
+    cluster = forms.ModelChoiceField(Cluster.objects.none(), label=_("Cluster"))
+    email = forms.EmailField(label=_("E-mail"), help_text=_("Of the person, as registered here."))
+    name = TextField(
+        label=_("User name"), max_length=32, help_text=_("As in the site's directory: it was never another person's.")
+    )
+
+    def __init__(self, clusters: Sequence[Cluster], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["cluster"]
+        choice.queryset = Cluster.objects.filter(pk__in=[row.pk for row in clusters]).order_by("id")
+        choice.initial = clusters[0] if len(clusters) == 1 else None
 
 
 def a_word(value: str) -> None:

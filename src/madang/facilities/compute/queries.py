@@ -19,20 +19,21 @@ from madang.catalog.queries import rates_on
 from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
 from madang.facilities.compute import efficiency, storage, text
-from madang.facilities.compute.models import Cluster, Partition
+from madang.facilities.compute.models import Cluster, Partition, PosixAccount
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named
-from madang.jobs.models import Job, Run, Task, Watch, worst_case
+from madang.jobs.models import Job, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.web.templatetags.madang import SEOUL
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.moment import now
 
+STRAYS, ACCOUNTS = 50, 500  # rows that a page shows
 SHOWN_LOG = 200_000  # bytes at the end of a log that a page shows
 CHUNK = 256 * 1024
 UNADDRESSABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # control signs, and bytes that aren't text
@@ -171,7 +172,7 @@ def engine_of(job: Job) -> EngineWithFiles:
 
 def efficiency_of(job: Job, runs: Sequence[Run]) -> efficiency.Report | None:
     """What the last of these runs used of what it asked for; None where none has run."""
-    if not runs:
+    if not runs or job.bare:  # nothing is known of what that one asked for
         return None
     run = runs[-1]
     try:
@@ -330,6 +331,12 @@ class ClusterState:
     def health(self) -> dict[str, Any]:
         return self.watch.health if self.watch else {}
 
+    @property
+    def drifted(self) -> int:
+        """How much of its budgets was otherwise than wanted when they were last compared."""
+        drift = self.watch.drift if self.watch else {}
+        return len(drift.get("missing", ())) + len(drift.get("changed", ()))
+
 
 @dataclass(frozen=True)
 class Health:
@@ -353,6 +360,17 @@ def health(person: Any) -> Health:
         clusters.append(ClusterState(cluster, watch, mine, silent))
     holds, unheld = jobs.mismatches()
     return Health(clusters, holds, unheld, resources_without_partition(person))
+
+
+def strays() -> list[Stray]:
+    """The runs that belong to nobody and that nobody has said anything about, newest first."""
+    return list(Stray.objects.filter(answer="")[:STRAYS])
+
+
+def accounts(clusters: Sequence[Cluster]) -> list[PosixAccount]:
+    """The user names on these clusters, newest first."""
+    rows = PosixAccount.objects.filter(cluster__in=clusters).select_related("person", "cluster")
+    return list(rows.order_by("-id")[:ACCOUNTS])
 
 
 def resources_without_partition(person: Any) -> list[Resource]:

@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.catalog.actions import may_keep
 from madang.engines.base import MAX_TASKS
-from madang.facilities.compute import actions, queries, words
-from madang.facilities.compute.forms import ClusterForm, PartitionForm, SubmitForm
+from madang.facilities.compute import actions, clusters, queries, words
+from madang.facilities.compute.forms import AccountForm, ClusterForm, PartitionForm, StrayForm, SubmitForm
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
@@ -53,7 +53,49 @@ def health(request: HttpRequest) -> HttpResponse:
         for row in state.clusters
     }
     operates = access_of(request.user).holds(Role.OPERATOR)
-    return render(request, "compute/health.html", {"state": state, "warnings": warnings, "operates": operates})
+    context = {
+        "state": state,
+        "warnings": warnings,
+        "operates": operates,
+        "accounts": bool(clusters.with_directory()),
+    }
+    return render(request, "compute/health.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def strays(request: HttpRequest) -> HttpResponse:
+    """What ran on a cluster and belongs to nobody, until an operator says whose it was."""
+    require(request.user, Role.OPERATOR)
+    asked, status = number(request.POST.get("stray")), 200
+    rows: list[Any] = list(queries.strays())
+    for row in rows:
+        given = request.POST if row.pk == asked else None
+        row.form = StrayForm(given, initial={"stray": row.pk}, auto_id=f"stray-{row.pk}-%s")
+        if given is None:
+            continue
+        status = 422
+        if row.form.is_valid():
+            with row.form.refusals():
+                job_actions.answer_stray(me(request), stray=row, answer=row.form.cleaned_data["answer"])
+                return redirect("compute:strays")
+    return render(request, "compute/strays.html", {"strays": rows}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def accounts(request: HttpRequest) -> HttpResponse:
+    """Under which names people work on the clusters whose users come from the site's directory."""
+    require(request.user, Role.OPERATOR)
+    places = clusters.with_directory()
+    form = AccountForm(places, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with form.refusals():
+            actions.add_account(me(request), **form.cleaned_data)
+            messages.success(request, _("The user name is kept. Jobs can be submitted in a few seconds."))
+            return redirect("compute:accounts")
+    context = {"form": form, "places": places, "accounts": queries.accounts(places)}
+    return render(request, "compute/accounts.html", context, status=422 if form.errors else 200)
 
 
 @login_required

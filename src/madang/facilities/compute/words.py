@@ -16,7 +16,15 @@ def waits(reason: str) -> str:
         "ArrayLimit": _("As many of its tasks run as may run at once."),
         "DiskFull": _("The disk for the files of jobs is nearly full: it starts once there is room again."),
         "BudgetClosed": _("Its allocation is paused or over: it doesn't start until that changes."),
-    }.get(reason, reason)
+        "BudgetSpent": _("The rest of your budget doesn't cover it: lower the time limit, or ask for more."),
+        "ReqNodeNotAvail": _("The nodes that it needs are in maintenance."),
+        "Reservation": _("It waits for the time that is reserved for it."),
+        "BeginTime": _("It was started again, and waits a moment before it begins."),
+        "JobHeldAdmin": _("The operator of the cluster holds it back."),
+        "JobHeldUser": _("It was held back by its owner."),
+        "PartitionDown": _("The partition takes no jobs for now."),
+        "Accounting": _("It has ended; the cluster's accounting hasn't said yet how."),
+    }.get(reason.partition(",")[0], reason)
 
 
 def why(reason: str) -> str:
@@ -33,7 +41,10 @@ def why(reason: str) -> str:
 
 
 def warning(row: dict[str, Any]) -> str:
-    """A warning of an engine, {code, text}."""
+    """A warning of an engine, {code, text}: what it means, and what it names."""
+    code, text = row.get("code", ""), row.get("text", "")
+    if said := _of_slurm(code):
+        return f"{said} {text.partition(': ')[2]}".strip()
     return {
         "no_dispatcher": _("The dispatcher isn't running, so nothing starts."),
         "no_sandbox": _("There is no sandbox: only the operator's own jobs run."),
@@ -42,7 +53,24 @@ def warning(row: dict[str, Any]) -> str:
         "disk_full": _("The disk for the files of jobs has less free space than is set: nothing starts."),
         "declared": _("Some slots are only declared: runs on them see no GPU."),
         "no_slots": _("It has no slots."),
-    }.get(row.get("code", ""), row.get("text", ""))
+    }.get(code, text)
+
+
+def _of_slurm(code: str) -> str:
+    return {
+        "no_answer": _("The controller of the cluster doesn't answer."),
+        "late": _("The accounting of the cluster hasn't been read lately: nothing that ended is known."),
+        "no_accounting": _("The accounting of the cluster doesn't answer."),
+        "nodes_down": _("These nodes don't answer:"),
+        "leaked_gpus": _("These idle nodes have GPUs that nobody uses and nobody gets:"),
+        "enlarged": _("These jobs were made larger by their owners while they waited:"),
+        "silent": _("These jobs are said to run, and give no sign of life:"),
+        "vanished": _("These jobs began, and are gone without an end:"),
+        "backlog": _("Messages wait for the accounting. Beyond its limit they are lost."),
+        "runaway": _("The accounting still waits for the end of these jobs, which don't run:"),
+        "strays": _("Runs that belong to nobody:"),
+        "counts_apart": _("Slurm and the ledger have counted these budgets differently:"),
+    }.get(code, "")
 
 
 VERBS = {
@@ -54,6 +82,8 @@ VERBS = {
     "cancel": lambda: pgettext("job", "Asked to cancel"),
     "refuse": lambda: pgettext("job", "Refused by the engine"),
     "record_usage": lambda: pgettext("job", "Ended and settled"),
+    "correct_usage": lambda: pgettext("job", "Charged anew: the engine says otherwise than before"),
+    "adopt": lambda: pgettext("job", "Found: submitted to the cluster itself"),
     "delete_files": lambda: pgettext("job", "Files deleted"),
 }
 

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(null=True)),
                 ('ended_at', models.DateTimeField()),
                 ('found_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('answer', models.CharField(blank=True, max_length=400, verbose_name='Whose it was')),
             ],
             options={
                 'ordering': ['-id'],

@@ -383,7 +383,9 @@ def test_health_shows_what_the_poller_heard_and_names_no_tenant(settings):
 
 def test_the_operator_adds_a_cluster_and_a_partition_by_forms():
     client, resource = browser(identity.operator()), catalog.resource()
-    answer = client.post("/compute/clusters/add/", {"code": "main", "name_ko": "주 클러스터", "name_en": "Main"})
+    answer = client.post(
+        "/compute/clusters/add/", {"engine": "local", "code": "main", "name_ko": "주 클러스터", "name_en": "Main"}
+    )
     assert answer.status_code == 302
     cluster = Cluster.objects.get()
     data = {
