@@ -40,7 +40,8 @@ class Copies:
             except ProgrammingError:  # autovacuum is at work there, which only a plain one can end
                 cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
             cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
                 [of],
             )
             cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{of}"')

@@ -231,3 +231,4 @@ LOGGING = {
 if _TEST:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests log in a thousand times
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    WHITENOISE_AUTOREFRESH = True  # else each of a thousand test clients lists all static files first

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from axe_playwright_python.sync_playwright import Axe
+from madang.portal.tests.axe import violations
 
 LANGUAGES = ("ko", "en")
 WIDE, PHONE = (1440, 900), (390, 844)
@@ -22,6 +22,7 @@ class Looks:
         self.pictures = pictures
         self.faults: list[str] = []
         self.seen: list[str] = []
+        self._tabs: dict[Any, Any] = {}
 
     def watch(self, context: Any) -> None:
         """The console of every page of this browser, where violations of the content security policy are told too."""
@@ -35,7 +36,7 @@ class Looks:
             return
         self.seen.append(name)
         here = page.url.split("#")[0]
-        tab = page.context.new_page()
+        tab = self._beside(page)
         for language in LANGUAGES:
             speak(page.context, here, language)
             tab.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
@@ -50,8 +51,14 @@ class Looks:
                 self._judge(tab, f"{name}.{language}.{width}", axe=language == "ko" or width == WIDE[0])
                 if picture:
                     self._keep(tab, f"{picture}.{language}.{width}", part)
-        tab.close()
+        tab.goto("about:blank")  # some pages go on asking the server
         speak(page.context, here, "ko")
+
+    def _beside(self, page: Any) -> Any:
+        """One more tab of this browser. It is kept: a new one costs as much as loading a page twice."""
+        if page.context not in self._tabs:
+            self._tabs[page.context] = page.context.new_page()
+        return self._tabs[page.context]
 
     def here(self, page: Any, name: str) -> None:
         """Look at the page as it stands: the answer to a form that was refused has no address to open again."""
@@ -63,7 +70,7 @@ class Looks:
         """The width always; axe takes long, and what it finds on a phone doesn't depend on the language."""
         over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         self._expect(where, over <= 0, f"{over} px too wide")
-        for found in Axe().run(page).response["violations"] if axe else []:
+        for found in violations(page) if axe else []:
             nodes = [node["target"] for node in found["nodes"]][:3]
             self.faults.append(f"{where}: axe {found['id']} ({found['help']}) at {nodes}")
 

@@ -24,17 +24,20 @@ def write(row: Row, **facts: Any) -> Row:
             if sign := unusable(value, lines=lines):
                 raise Refused(_("This holds a sign that can't be used here (%(sign)s).") % {"sign": sign}, field=name)
         setattr(row, name, value)
+    empty = [field.name for field in row._meta.concrete_fields if _may_be_empty(row, field)]
     try:
-        row.full_clean(exclude=[field.name for field in row._meta.concrete_fields if _may_be_empty(row, field)])
-    except ValidationError as error:
-        raise refused(error) from None
-    try:
+        # The database checks the constraints as it writes. Only what it refuses is put into words, a question for each.
+        row.full_clean(exclude=empty, validate_constraints=False)
         with transaction.atomic():
             if row._state.adding:
                 row.save()
             else:
                 row.save(update_fields=list(facts))
-    except IntegrityError:
+    except (ValidationError, IntegrityError):
+        try:
+            row.full_clean(exclude=empty)
+        except ValidationError as error:
+            raise refused(error) from None
         raise Stale(_("Somebody was faster. Load the page again.")) from None
     return row
 

@@ -27,7 +27,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from madang.engines.base import Outcome, RunKey, Unavailable
-from madang.engines.local import gauges, shim
+from madang.engines.local import calls, gauges, shim
 from madang.engines.local.engine import END, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
@@ -428,6 +428,7 @@ class Dispatcher:
             "sandboxed": sandboxed,
             "options": options,
             "scope": scope,
+            "calls": calls.program(counted=bool(scope)).hex() if sandboxed else "",
             "environment": environment,
             "limit_s": row["limit_s"],
             "warn_s": spec["warn_s"],

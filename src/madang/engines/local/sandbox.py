@@ -1,11 +1,11 @@
 """The walls around a job: bubblewrap's argument list, and whether this machine can build them.
 
 Inside: /usr and the site's Python read-only, /work (the run's own folder) and a bounded /tmp writable, no network, no
-other process, user 1000, no capability, no way to make namespaces. Not there: /home, /root, /etc but a few files,
-/run, /sys, other runs.
+other process, user 1000, no capability, no way to make namespaces, and the system calls that `calls` leaves. Not there:
+/home, /root, /etc but a few files, /run, /sys, other runs.
 
-Not done: no system call filter, and where the dispatcher runs as root, the job is root's process outside (read-only
-/proc keeps it from the kernel's settings). Run the dispatcher as an ordinary user.
+Not done: where the dispatcher runs as root, the job is root's process outside (read-only /proc keeps it from the
+kernel's settings). Run the dispatcher as an ordinary user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from madang.engines.local.shim import options_file
+from madang.engines.local import calls
+from madang.engines.local.shim import handed, options_file
 
 SITE = "/opt/python"
 SCRIPT = "/madang/script"
@@ -58,10 +59,14 @@ class Sandbox:
         return "" if done.returncode == 0 else f"bubblewrap does not work here: {said or done.returncode}"
 
     def _try(self, place: Path, before: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
-        with options_file(self.options(place, place / "etc", {"PATH": "/usr/bin:/bin"}, 64, [])) as args:
+        options = self.options(place, place / "etc", {"PATH": "/usr/bin:/bin"}, 64, [])
+        rules = calls.program(counted=False)
+        with options_file(options) as args, handed(rules) as filtered:
+            fds = [args.fileno(), filtered.fileno()]
+            seccomp = ["--seccomp", str(fds[1])] if rules else []
             return subprocess.run(
-                [*before, "bwrap", "--args", str(args.fileno()), "--", SCRIPT],
-                pass_fds=[args.fileno()],
+                [*before, "bwrap", "--args", str(fds[0]), *seccomp, "--", SCRIPT],
+                pass_fds=fds,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
                 timeout=20,
@@ -120,7 +125,9 @@ class Sandbox:
         out += ["--cap-drop", "ALL", "--hostname", "job", "--uid", "1000", "--gid", "1000"]
         if "--disable-userns" in self._features:
             out.append("--disable-userns")
-        out += ["--proc", "/proc", *_still(minors), "--dev", "/dev", *size, "--tmpfs", "/dev/shm"]  # noqa: S108
+        # Its first process holds the sandbox together: a job has nothing to open there.
+        out += ["--proc", "/proc", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1", *_still(minors)]
+        out += ["--dev", "/dev", *size, "--tmpfs", "/dev/shm"]  # noqa: S108
         out += ["--ro-bind", "/usr", "/usr"]
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             host = Path("/", name)

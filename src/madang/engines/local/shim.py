@@ -170,13 +170,17 @@ class Watch:
 
     def start(self) -> subprocess.Popen[bytes]:
         self.pid, self.mine = os.getpid(), own_threads()
-        with options_file(self.job["options"]) as options:
+        rules = bytes.fromhex(self.job["calls"])
+        with options_file(self.job["options"]) as options, handed(rules) as filtered:
             command = list(self.job["command"])
             fds = []
             if self.job["sandboxed"]:
                 fds = [options.fileno(), self.report.fileno()]
-                walls = ["bwrap", "--args", str(fds[0]), "--json-status-fd", str(fds[1]), "--"]
-                command = [*self.job["scope"], *walls, *command]
+                walls = ["bwrap", "--args", str(fds[0]), "--json-status-fd", str(fds[1])]
+                if rules:
+                    fds.append(filtered.fileno())
+                    walls += ["--seccomp", str(fds[2])]
+                command = [*self.job["scope"], *walls, "--", *command]
             else:
                 self.keep(WARNING)
             return subprocess.Popen(
@@ -242,7 +246,7 @@ class Watch:
         return b'"exit-code"' in self.report.read()
 
     def measure(self, child: int) -> None:
-        """Memory and number of processes, against the limits; KILL at once, since memory can't wait for a grace."""
+        """Memory and number of threads, against the limits; KILL at once, since memory can't wait for a grace."""
         pids = tree(os.getpid())
         used = sum(pids.values()) * resource.getpagesize() >> 20
         if used > self.job["memory_mb"]:
@@ -252,7 +256,8 @@ class Watch:
         if used > self.job["memory_mb"]:
             self.stop("out_of_memory")
             send(list(pids), signal.SIGKILL)
-        if len(pids) > self.job["processes"]:
+        # As RLIMIT_NPROC does, which doesn't hold for root.
+        if sum(int(fields[17]) for pid in pids if (fields := stat(pid))) > self.job["processes"]:
             self.stop("too_many_processes")
             send(list(pids), signal.SIGKILL)
 
@@ -297,8 +302,13 @@ def read(fd: int) -> bytes | None:
 
 def options_file(options: list[str]) -> tempfile._TemporaryFileWrapper[bytes]:
     """The options as bwrap reads them from a descriptor: arguments are visible to every user of the machine."""
+    return handed(b"".join(os.fsencode(option) + b"\0" for option in options))
+
+
+def handed(content: bytes) -> tempfile._TemporaryFileWrapper[bytes]:
+    """A file to be read from its beginning by whoever is given its descriptor."""
     file = tempfile.NamedTemporaryFile()  # noqa: SIM115
-    file.write(b"".join(os.fsencode(option) + b"\0" for option in options))
+    file.write(content)
     file.flush()
     file.seek(0)
     return file

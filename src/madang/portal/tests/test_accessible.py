@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
 
 from madang.identity.tests import make
+from madang.portal.tests.axe import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -50,7 +50,7 @@ def problems(page: Any, url: str, width: int) -> list[Any]:
     over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     if over > 0:
         said.append(f"{over} px too wide at {width}")
-    said += [(found["id"], found["nodes"][0]["target"]) for found in Axe().run(page).response["violations"]]
+    said += [(found["id"], found["nodes"][0]["target"]) for found in violations(page)]
     return said
 
 
@@ -91,7 +91,7 @@ def test_a_wrong_form_takes_the_reader_to_what_is_wrong(page: Any, live_server: 
     assert page.evaluate("document.activeElement.className") == "error-summary"
     page.locator(".error-summary a").first.click()
     assert page.evaluate("document.activeElement.id") == "id_name"
-    assert [found["id"] for found in Axe().run(page).response["violations"]] == []
+    assert [found["id"] for found in violations(page)] == []
 
 
 def test_the_menu_of_a_phone_opens_without_javascript(browser: Any, live_server: Any) -> None:
