@@ -297,7 +297,7 @@ def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]
     for job in _watched(engine):
         if runs := alive.get(job.uuid):
             began = [run.started_at for run in runs if run.state is not State.QUEUED and run.started_at]
-            waits = next((run.reason for run in runs if run.state is State.QUEUED), "")
+            waits = next((run.reason for run in runs if run.state is State.QUEUED), "")[:40]
             _seen(job, started_at=min(began, default=None), waits=waits)
         elif snapshot.complete and job.told_at and job.told_at + SETTLING < asked_at and job.state != JobState.ACCEPTED:
             if job.state == JobState.UNKNOWN:

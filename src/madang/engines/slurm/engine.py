@@ -428,8 +428,11 @@ def _runs(
 
 
 def _reason(live: Live) -> str:
+    """One word for why a job waits, also where Slurm says a sentence or names the nodes."""
+    if live.reason.startswith("Nodes required for job"):
+        return "NodesDown"
     return {
         "JobArrayTaskLimit": "ArrayLimit",
         "QOSGrpGRESMinutes": "BudgetSpent",
         "": "Priority",
-    }.get(live.reason, live.reason)
+    }.get(live.reason, live.reason.partition(",")[0])

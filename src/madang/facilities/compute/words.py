@@ -18,13 +18,14 @@ def waits(reason: str) -> str:
         "BudgetClosed": _("Its allocation is paused or over: it doesn't start until that changes."),
         "BudgetSpent": _("The rest of your budget doesn't cover it: lower the time limit, or ask for more."),
         "ReqNodeNotAvail": _("The nodes that it needs are in maintenance."),
+        "NodesDown": _("The nodes that it needs don't answer, or are in maintenance."),
         "Reservation": _("It waits for the time that is reserved for it."),
         "BeginTime": _("It was started again, and waits a moment before it begins."),
         "JobHeldAdmin": _("The operator of the cluster holds it back."),
         "JobHeldUser": _("It was held back by its owner."),
         "PartitionDown": _("The partition takes no jobs for now."),
         "Accounting": _("It has ended; the cluster's accounting hasn't said yet how."),
-    }.get(reason.partition(",")[0], reason)
+    }.get(reason, reason)
 
 
 def why(reason: str) -> str:

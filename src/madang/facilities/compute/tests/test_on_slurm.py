@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from madang.engines.base import Unavailable
-from madang.engines.slurm import Commands
+from madang.engines.slurm import Commands, handing
 from madang.engines.tests import clusters
 from madang.facilities.compute import queries
 from madang.facilities.compute.models import EngineKind, Partition, PosixAccount
@@ -55,8 +58,10 @@ def until(happened: Callable[[], Any], seconds: float = 40) -> Any:
     """Look at the engines until `happened` says something true."""
     end = time.monotonic() + seconds
     while not (found := happened()):
-        watch = Watch.objects.first()
-        assert time.monotonic() < end, (watch and (watch.error, watch.drift), list(Job.objects.values()))
+        assert time.monotonic() < end, (
+            list(Watch.objects.values_list("error", "drift", "health")),
+            list(Job.objects.exclude(state="ended").values_list("state", "waits", "why", "told_at")),
+        )
         poller.look()
         time.sleep(0.1)
     return found
@@ -166,3 +171,71 @@ def test_a_requeued_run_is_charged_and_the_next_one_has_a_hold_again(slurm, plac
     assert [run.outcome for run in runs] in (["preempted", "completed"], ["preempted"])
     assert jobs.balance(row)[:2] == (0, sum(run.gpu_seconds for run in runs))
     assert Entry.objects.filter(kind="hold", ext_key__startswith=str(job.uuid)).count() == len(runs)
+
+
+def killed(slurm: Any, name: str) -> None:
+    """A daemon with all that it started, as if the machine had lost power."""
+    pid = int((slurm.run / "slurm" / f"{name}.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    until_gone(pid)
+
+
+def until_gone(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.05)
+
+
+def test_f1_a_controller_killed_after_twenty_submissions_forgets_nothing_that_we_know(slurm, place, monkeypatch):
+    """Those of the last seconds are unknown to it afterwards, and their ids are given out again."""
+    monkeypatch.setattr(handing, "DEAD_S", 25.0)
+    row = make.allocation(place)
+    told(row)
+    all_of_them = [make.job(row, script="#!/bin/sh\necho ran\nsleep 1\n", limit_s=60) for _ in range(20)]
+    for job in all_of_them:
+        actions.hand_over(job)
+    time.sleep(2)
+    killed(slurm, "slurmctld")
+    poller.look()
+    assert not Job.objects.filter(outcome="completed", ended_at__isnull=True).exists()
+    assert jobs.balance(row)[0] == Job.objects.exclude(state="ended").count() * 60
+    slurm.start_controller()
+    until(lambda: not Job.objects.exclude(state="ended").exists(), 150)
+    runs = list(Run.objects.filter(job__in=all_of_them))
+    assert {job.outcome for job in Job.objects.filter(pk__in=[job.pk for job in all_of_them])} == {"completed"}
+    assert [queries.log_tail(job).text for job in all_of_them] == ["ran\n"] * 20
+    assert jobs.balance(row) == (0, sum(run.gpu_seconds for run in runs), row.amount - sum(r.gpu_seconds for r in runs))
+    assert len({run.job_id for run in runs}) == len(runs) == 20
+    assert not Job.objects.filter(bare=True).exists()
+    assert not Stray.objects.filter(budget=f"allocation-{row.pk}").exists()
+    watch = Watch.objects.get()
+    assert "leaked_gpus" not in {warning["code"] for warning in watch.health["warnings"]}
+    assert verify() == []
+
+
+def test_f5_what_a_dead_node_took_is_charged_and_given_back(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    job = make.job(row, script="#!/bin/sh\necho up\nexec sleep 300\n", limit_s=600)
+    actions.hand_over(job)
+    until(lambda: "up" in queries.log_tail(job).text)
+    until(lambda: Job.objects.get(pk=job.pk).state == "running")
+    killed(slurm, "slurmd.small-1")
+    for pid in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"small-1.{number_of(slurm, job)}" in (pid / "cmdline").read_text().replace("\0", " "):
+                os.kill(int(pid.name), signal.SIGKILL)
+    try:
+        job = over(job)
+    finally:
+        slurm.start_node("small-1")
+        slurm._until(30, "the node", slurm._all_answer)
+    assert job.outcome == "node_failed"
+    run = Run.objects.get(job=job)
+    assert run.gpu_seconds > 0
+    assert (job.used, job.held, jobs.balance(row)) == (0, 0, (0, 0, row.amount))
+    kinds = Entry.objects.filter(ext_key=run.key).order_by("id").values_list("kind", "amount")
+    assert list(kinds) == [("settle", run.gpu_seconds), ("refund", run.gpu_seconds)]
+
+
+def number_of(slurm: Any, job: Job) -> str:
+    return commands(slurm).read("squeue", "-h", "-o", "%A", f"--user={job.posix_user}").strip()
