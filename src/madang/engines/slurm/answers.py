@@ -28,6 +28,7 @@ OUTCOMES = {
     "BOOT_FAIL": Outcome.NODE_FAILED,
 }
 AGAIN = ("PREEMPTED", "REQUEUED", "NODE_FAIL", "BOOT_FAIL")  # Slurm starts these again by itself, if it may
+LAUNCH_S = 5
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 RUNNING = ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
 
@@ -64,7 +65,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Ended:
-    """A row of sacct that has an end. `limit_s` 0 = none."""
+    """A row of sacct that has an end. `limit_s` 0 = none; `by` is who ended it, where Slurm says."""
 
     owner: Owner
     own_id: int
@@ -79,6 +80,13 @@ class Ended:
     gpus: int
     gpu_type: str
     nodes: str
+    by: str
+
+    @property
+    def given_up(self) -> bool:
+        """The controller itself ended it as it was about to start: its node still ran another job of the same number,
+        which a killed controller had forgotten. If it left no mark of having started, it hasn't."""
+        return self.state == "CANCELLED" and self.by in ("", "0") and self.started and self.elapsed_s <= LAUNCH_S
 
     @property
     def started(self) -> bool:
@@ -134,7 +142,8 @@ def live(row: list[str]) -> Live:
 def ended(row: list[str]) -> Ended | None:
     """None for what has not ended, and for orphans of a killed controller: they have no account."""
     index, name, own, submit, start, end, elapsed, state, code, tres, nodes, limit, account, qos, user, part, text = row
-    word = state.split(" ", 1)[0]  # "CANCELLED by 1001"
+    word, _by, who = state.partition(" by ")  # "CANCELLED by 1001"
+    word = word.split(" ", 1)[0]
     until = instant(end)
     if word not in OUTCOMES or until is None or not account or not submit.isdigit():
         return None
@@ -155,6 +164,7 @@ def ended(row: list[str]) -> Ended | None:
         gpus=count,
         gpu_type=gpu_type,
         nodes="" if nodes == "None assigned" else nodes,
+        by=who,
     )
 
 

@@ -242,6 +242,10 @@ class SlurmEngine(SharedRunFolders):
         assert last.slurm_id is not None
         if not row["open"] or datetime.now(UTC) - last.sent_at < timedelta(seconds=self.confirmed_s):
             return last.slurm_id
+        with conn.transaction():
+            given_up = records.given_up(conn, self.cluster, last)
+        if given_up:
+            return self._send(conn, spec, attempt, last.send + 1, given_up)
         if self._find(last):
             return last.slurm_id
         records.collect(conn, self.commands, self.cluster, self.runs)
@@ -252,11 +256,11 @@ class SlurmEngine(SharedRunFolders):
             left = marks(self.runs, RunKey(spec.job, task, attempt), last.send)
             if left.started is None:
                 again.append(task)
-            elif left.fresh:
+            elif left.fresh and left.ended is None:
                 return last.slurm_id  # Slurm doesn't know it, and yet it gives signs of life
             else:
                 records.lose(conn, self.cluster, last, task, left, goes_on=spec.requeue)
-                again += [task] if spec.requeue else []
+                again += [task] if spec.requeue and left.ended is None else []
         return self._send(conn, spec, attempt, last.send + 1, again) if again else last.slurm_id
 
     # ── what lives ──

@@ -23,6 +23,7 @@ from madang.engines.slurm.handing import Marks, marks
 BACK_S = 3600  # the accounting hears of ends late; each question goes back so far
 FAR_S = 3 * 86_400  # and once a day so far: the accounting may change its mind
 FIRST_S = 40 * 86_400  # and the first one so far
+MOST_SENDS = 10  # a job that no controller manages to start is not tried for ever
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
 COLUMNS: Final = (
@@ -150,6 +151,7 @@ def _never(commands: Commands) -> list[Ended]:
                     gpus=live.gpus,
                     gpu_type=live.gpu_type,
                     nodes="",
+                    by="somebody",
                 )
             )
     return found
@@ -259,15 +261,20 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
     for task in row.tasks:
         name = _name(cluster, row, task)
         key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
-        if send and row.exit_code == 75 and marks(runs, key, send.send).exit_code != 75:
-            continue  # the wrapper of a submission that was given up, or of a second copy
+        if send and row.exit_code == 75 and (left := marks(runs, key, send.send)).exit_code != 75:
+            # The wrapper of a submission that was given up, or of a second copy: what counts is the first one.
+            if left.started is not None and (left.ended is not None or not left.fresh):
+                lose(conn, cluster, send, task, left, goes_on=False)
+                new += 1
+            continue
         code = row.exit_code
         if send and row.state == "FAILED" and marks(runs, key, send.send).exit_code == code + 128:
             code += 128  # sacct takes 128 off: 11 may be 139
         gpus, gpu_type = row.gpus, row.gpu_type
         if send and not gpus:
             gpus, gpu_type = send.gpus, send.gpu_type
-        started = row.start if row.started else None
+        given_up = row.given_up and send and send.send < MOST_SENDS and marks(runs, key, send.send).started is None
+        started = row.start if row.started and not given_up else None
         restart = 0
         if send:
             if started is None and _is_final(conn, send, task):
@@ -299,11 +306,11 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
                 "submitted_at": moment(row.owner.submit),
                 "started_at": moment(started) if started is not None else None,
                 "ended_at": moment(row.end),
-                "gpu_seconds": row.billed_s * gpus,
+                "gpu_seconds": 0 if given_up else row.billed_s * gpus,
                 "counted_seconds": row.counted_s,
                 "exit_code": None if started is None else code,
                 "reason": "" if row.state in ("COMPLETED", "FAILED") else row.state,
-                "goes_on": bool(send and send.requeue and row.state in answers.AGAIN),
+                "goes_on": bool(given_up or (send and send.requeue and row.state in answers.AGAIN)),
             },
         ).rowcount
     return new
@@ -319,8 +326,11 @@ def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
 
 
 def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> None:
-    """Write down a run that Slurm has forgotten and that gives no sign of life: as long as its marks say."""
+    """Write down a run that Slurm has forgotten and that gives no sign of life: as long as its marks say, and with the
+    end that they say. Without one it is lost."""
     start, end = left.started or 0, max(left.started or 0, left.ended or left.alive or 0)
+    outcome = Outcome.LOST if left.exit_code is None else Outcome.FAILED if left.exit_code else Outcome.COMPLETED
+    goes_on = goes_on and outcome is Outcome.LOST
     with conn.transaction():
         conn.execute(LOCK, [cluster])
         restart = conn.execute(
@@ -338,7 +348,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
                 "restart": restart[0],
                 "bare": False,
                 "slurm_id": send.slurm_id,
-                "outcome": Outcome.LOST.value,
+                "outcome": outcome.value,
                 "account": send.account,
                 "budget": send.budget,
                 "posix_user": send.user,
@@ -351,7 +361,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
                 "ended_at": moment(end),
                 "gpu_seconds": send.gpus * (end - start),
                 "counted_seconds": 0,
-                "exit_code": None,
+                "exit_code": left.exit_code,
                 "reason": "forgotten by Slurm",
                 "goes_on": goes_on,
             },
@@ -362,6 +372,16 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
                   WHERE (r.job, r.attempt) = (j.job, j.attempt) AND NOT r.goes_on)""",
             [send.job, send.attempt],
         )
+
+
+def given_up(conn: psycopg.Connection[Any], cluster: str, send: Send) -> list[int]:
+    """The tasks of a submission that the controller gave up before they started."""
+    rows = conn.execute(
+        """SELECT task FROM slurm_run WHERE (job, attempt, cluster) = (%s, %s, %s) AND outcome = %s AND goes_on
+             AND started_at IS NULL AND submitted_at >= %s - interval '1 minute' ORDER BY task""",
+        [send.job, send.attempt, cluster, Outcome.CANCELLED.value, send.sent_at],
+    )
+    return [task for (task,) in rows]
 
 
 def final_tasks(conn: psycopg.Connection[Any], job: UUID, attempt: int) -> set[int]:

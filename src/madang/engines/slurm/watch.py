@@ -68,6 +68,13 @@ def _nodes(nodes: Sequence[str], queue: Sequence[answers.Live]) -> list[Warn]:
     down = [_field(line, "NodeName") for line in nodes if re.search(r"DOWN|\*", _field(line, "State"))]
     if down:
         found.append(Warn("nodes_down", f"these nodes don't answer: {', '.join(sorted(down)[:20])}"))
+    drained = [
+        f"{_field(line, 'NodeName')} ({reason[1].strip() if (reason := re.search(r'Reason=([^[]*)', line)) else '?'})"
+        for line in nodes
+        if "DRAIN" in _field(line, "State")
+    ]
+    if drained:
+        found.append(Warn("nodes_drained", f"these nodes take no jobs: {', '.join(sorted(drained)[:20])}"))
     working = any(live.state in answers.RUNNING for live in queue)
     waits = any(live.state in answers.WAITING and live.reason == "Resources" for live in queue)
     idle = [

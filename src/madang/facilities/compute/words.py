@@ -63,6 +63,7 @@ def _of_slurm(code: str) -> str:
         "late": _("The accounting of the cluster hasn't been read lately: nothing that ended is known."),
         "no_accounting": _("The accounting of the cluster doesn't answer."),
         "nodes_down": _("These nodes don't answer:"),
+        "nodes_drained": _("These nodes take no jobs:"),
         "leaked_gpus": _("These idle nodes have GPUs that nobody uses and nobody gets:"),
         "enlarged": _("These jobs were made larger by their owners while they waited:"),
         "silent": _("These jobs are said to run, and give no sign of life:"),
