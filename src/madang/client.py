@@ -100,6 +100,10 @@ class Client:
         finally:
             part.unlink(missing_ok=True)
 
+    def health(self) -> dict[str, Any]:
+        """How the clusters are, for operators and stewards: what each last said, and its alarms."""
+        return dict(self.get("/compute/health"))
+
     def balance(self) -> list[dict[str, Any]]:
         """The allocations that jobs can run on now; amounts in GPU-seconds."""
         return list(self.get("/compute/balance")["items"])

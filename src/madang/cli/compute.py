@@ -429,6 +429,37 @@ def balance(json: Json = False) -> None:
     )
 
 
+engine = typer.Typer(no_args_is_help=True, help="The clusters of a site, for those who operate them.")
+
+
+@engine.command()
+@answers
+def check(json: Json = False) -> None:
+    """Whether every cluster answers and nothing is wrong with it. Exits with 1 where something is.
+
+    For a monitor: it asks the site what its poller last heard, and no cluster.
+    """
+    with site() as client:
+        found = client.health()
+    troubles = [
+        (row["cluster"], alarm["code"], alarm["text"])
+        for row in found["items"]
+        for alarm in [*([SILENT | {"text": row["error"]}] if row["silent"] else []), *row["alarms"]]
+    ]
+    troubles += [("", name, str(found[name])) for name in ("holds_without_job", "jobs_without_hold") if found[name]]
+    if json:
+        as_json(found)
+    elif troubles:
+        table(["cluster", "alarm", "what"], troubles)
+    if troubles:
+        fail(f"{len(troubles)} alarms; see the health of the engines", REFUSED)
+    say(f"{len(found['items'])} clusters answer, and nothing is wrong")
+
+
+SILENT = {"code": "silent", "text": ""}
+
+
 def register(app: typer.Typer) -> None:
+    app.add_typer(engine, name="engine", rich_help_panel="A site")
     for command in (submit, forecast, jobs, job, tasks, logs, cancel, files, cp, balance):
         app.command(rich_help_panel="Jobs")(command)

@@ -10,7 +10,7 @@ from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
-from madang.facilities.compute import actions, queries
+from madang.facilities.compute import actions, queries, words
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
 from madang.jobs import actions as job_actions
@@ -229,6 +229,35 @@ class EfficiencyOut(Schema):
     rules: str
 
 
+class AlarmOut(Schema):
+    """`code` is for programs, `text` for people, in the language of the request."""
+
+    code: str
+    text: str
+
+
+class ClusterOut(Schema):
+    """A cluster as it was last heard of. `silent`: no complete answer for half a minute, or never. `lag_s`: how long
+    before its answer the engine itself had last looked. `budgets_at`: when it last had the budgets that are wanted."""
+
+    cluster: str
+    engine: str
+    silent: bool
+    answered_at: datetime | None
+    lag_s: float | None
+    budgets_at: datetime | None
+    error: str
+    alarms: list[AlarmOut]
+
+
+class HealthOut(Schema):
+    """`holds_without_job` and `jobs_without_hold` must always be 0."""
+
+    items: list[ClusterOut]
+    holds_without_job: int
+    jobs_without_hold: int
+
+
 class TableOut(Schema):
     """A table in CSV, to be submitted as `parameters`; empty where no task ended badly."""
 
@@ -290,6 +319,28 @@ def partitions(request: HttpRequest) -> dict[str, Any]:
             }
             for place in queries.places()
         ]
+    }
+
+
+@router.get("/health", response={200: HealthOut} | PROBLEMS, summary="How the clusters are, for those who operate them")
+def health(request: HttpRequest) -> dict[str, Any]:
+    state = queries.health(request.user)
+    return {
+        "items": [
+            {
+                "cluster": row.cluster.code,
+                "engine": row.cluster.engine,
+                "silent": row.silent,
+                **{name: getattr(row.watch, name, None) for name in ("answered_at", "lag_s", "budgets_at")},
+                "error": row.watch.error if row.watch else "",
+                "alarms": [
+                    {"code": alarm["code"], "text": words.warning(alarm)} for alarm in row.health.get("warnings", [])
+                ],
+            }
+            for row in state.clusters
+        ],
+        "holds_without_job": len(state.holds),
+        "jobs_without_hold": len(state.unheld),
     }
 
 

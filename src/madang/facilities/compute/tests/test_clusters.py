@@ -8,6 +8,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from madang.engines.base import Limits, Outcome, RunKey, Unavailable, UsageRow
@@ -153,3 +155,19 @@ def test_what_ran_past_us_is_a_job_without_a_script_and_strays_are_the_operators
     assert browser(person).post("/compute/strays/", answer).status_code == 403
     assert operator.post("/compute/strays/", answer).status_code == 302
     assert "<bdi>lee</bdi>" not in operator.get("/compute/strays/").text
+
+
+def test_what_slurm_is_told_takes_as_many_statements_for_forty_allocations_as_for_one(slurm):
+    partition = make.partition(slurm, declared=False)
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as said:
+            host.site.budgets("gwangju")
+        return len(said)
+
+    row = make.allocation(partition)
+    named(slurm, jobs.holder(row), "kim")
+    before = asked()
+    for number in range(39):
+        named(slurm, jobs.holder(make.allocation(partition)), f"lee{number}")
+    assert (asked(), before) == (6, 6)

@@ -1,0 +1,42 @@
+"""What a monitor hears of the clusters."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from madang.identity import actions as people
+from madang.identity.tests import make as identity
+from madang.jobs.models import Watch
+from madang.workflow.moment import now
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def operates(world):
+    """The terminal of the site's operator."""
+    _row, token = people.make_token(identity.operator(), name="monitor", days=1)
+    world.type.environment["MADANG_TOKEN"] = token
+    return world.type
+
+
+def test_a_site_that_is_well_is_said_so_and_a_silent_cluster_is_an_alarm(operates, world):
+    silent = operates("engine", "check")
+    assert (silent.exit_code, "silent" in silent.stdout, "1 alarms" in silent.stderr) == (1, True, True)
+    cluster = world.allocation.resource.partition.cluster.code
+    Watch.objects.create(engine=cluster, answered_at=now(), lag_s=0.1, health={"warnings": []})
+    well = operates("engine", "check")
+    assert (well.exit_code, well.stdout, "1 clusters answer" in well.stderr) == (0, "", True)
+    alarm = {"code": "nodes_down", "text": "these nodes don't answer: n1, n2"}
+    Watch.objects.update(health={"warnings": [alarm]})
+    ill = operates("engine", "check", "--json")
+    (row,) = json.loads(ill.stdout)["items"]
+    assert (ill.exit_code, row["cluster"], row["silent"], row["alarms"][0]["code"]) == (1, cluster, False, "nodes_down")
+    assert "n1, n2" in row["alarms"][0]["text"]
+
+
+def test_a_tenant_hears_nothing_of_the_clusters_inside(world):
+    answer = world.type("engine", "check")
+    assert (answer.exit_code, answer.stdout) == (3, "")
