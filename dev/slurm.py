@@ -208,7 +208,7 @@ class Cluster:
             f"SlurmdTimeout={10 if self.impatient else 30}",
             "InactiveLimit=0",
             f"KillWait={2 if self.impatient else 5}",
-            "MinJobAge=300",
+            f"MinJobAge={60 if self.impatient else 300}",
             "MaxJobCount=100000",
             "MaxArraySize=10001",
             "AccountingStorageType=accounting_storage/slurmdbd",

@@ -480,6 +480,8 @@ def _correct(run: Run, row: UsageRow) -> None:
             task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
             task.outcome = JobOutcome(row.outcome.value)
         task.save()
+        if task.outcome:
+            _sum_up(job, task)
         job.save()
         if after.overrun > before.overrun:
             grants.overran(job.allocation)

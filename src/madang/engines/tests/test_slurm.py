@@ -104,6 +104,7 @@ def test_f1_a_job_that_slurm_forgot_is_started_again_and_one_that_may_run_is_lef
         conn.execute("UPDATE slurm_send SET slurm_id = 900000, submit = 1 WHERE job = %s", [spec.job])
     started = next(rig.folder(spec.job).glob("started.1.*"))
     alive = next(rig.folder(spec.job).glob("alive.1.*"))
+    next(rig.folder(spec.job).glob("ended.1.*")).unlink()
     rig.engine._find = lambda send: None
     assert rig.engine.submit(spec, 1).engine_id.endswith(":900000")  # alive a moment ago: may run
     started.unlink()
@@ -318,3 +319,33 @@ def test_f4_an_orphan_of_a_killed_controller_is_not_a_run():
     row[7] = "COMPLETED"
     assert answers.ended([*row, "", "", "", "", ""]) is None
     assert answers.ended([*row, "a", "q", "u", "p", ""])
+
+
+@ON_SLURM
+def test_f1_a_job_that_slurm_forgot_and_that_ran_to_its_end_ends_as_its_wrapper_said(rig):
+    rig.engine.confirmed_s = 0
+    spec = rig.spec("echo ran; exit 3")
+    rig.engine.submit(spec, 1)
+    rig.ended(spec.job)
+    with rig.connect() as conn:
+        conn.execute("DELETE FROM slurm_run WHERE job = %s", [spec.job])
+        conn.execute("UPDATE slurm_job SET open = true WHERE job = %s", [spec.job])
+        conn.execute("UPDATE slurm_send SET slurm_id = 900000, submit = 1 WHERE job = %s", [spec.job])
+    rig.engine._find = lambda send: None
+    assert rig.engine.submit(spec, 1).engine_id.endswith(":900000")
+    row = rig.ended(spec.job)
+    assert (row.outcome, row.exit_code, row.reason) == ("failed", 3, "forgotten by Slurm")
+    assert rig.log(spec.job) == b"ran\n"
+
+
+@ON_SLURM
+def test_what_the_accounting_says_otherwise_later_is_told_again_under_the_same_key(rig):
+    job = rig.submit("sleep 2")
+    first = rig.ended(job)
+    with rig.connect() as conn:
+        conn.execute(
+            "UPDATE slurm_run SET counted_seconds = 0, gpu_seconds = 0, outcome = 'failed' WHERE job = %s", [job]
+        )
+    again = rig.until(lambda: next((r for r in rig.usage() if r.key == first.key and r.gpu_seconds), None))
+    assert (again.outcome, again.gpu_seconds) == (first.outcome, first.gpu_seconds)
+    assert [row.key for row in rig.usage()].count(first.key) == 1

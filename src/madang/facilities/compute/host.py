@@ -122,7 +122,8 @@ class Site:
 
 
 def budgets_of(cluster: Cluster) -> list[Limits]:
-    """Accounts, budgets and members of every allocation that was ever opened on a Slurm cluster, in as many statements for one as for all.
+    """Accounts, budgets and members of every allocation that was ever opened on a Slurm cluster, in a fixed number of
+    statements.
 
     What an allocation may still use counts what is held for it: Slurm adds what it has counted itself.
     """

@@ -141,6 +141,7 @@ class PaperEngine:
         self.limits: list[Limits] = []
         self.fail: set[str] = set()
         self.reject: str = ""
+        self.reject_field: str = ""
         self.submissions = 0
         self.logs: dict[UUID, bytes] = {}
         self.complete = True
@@ -155,7 +156,7 @@ class PaperEngine:
         self._maybe("submit")
         spec.check()
         if self.reject:
-            raise Rejected("test", self.reject)
+            raise Rejected("test", self.reject, self.reject_field)
         self.submissions += 1
         if spec.job in self.specs and self.specs[spec.job] != spec:
             raise Conflict("other_content", "submitted before with other content")

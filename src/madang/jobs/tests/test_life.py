@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from madang.jobs.models import Job, JobState, Run, Watch
 from madang.jobs.tests import make
 from madang.ledger import actions as ledger_actions
 from madang.ledger import queries as ledger
+from madang.ledger.models import Entry
+from madang.ledger.verify import verify
 
 pytestmark = pytest.mark.django_db
 TEN_HOURS = 10 * 3600
@@ -394,3 +397,68 @@ def test_a_hold_without_a_live_job_is_reported(paper):
     )
     (holds, jobs) = queries.mismatches()
     assert ([entry.pk for entry in holds], jobs) == ([hold], [])
+
+
+def test_what_an_engine_says_otherwise_later_is_reversed_and_booked_anew(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    told = paper.end(job, seconds=60)
+    actions.record_usage("paper", [told])
+    less = replace(told, gpu_seconds=40, outcome=Outcome.FAILED, exit_code=5)
+    for _twice in range(2):
+        actions.record_usage("paper", [less])
+    job.refresh_from_db()
+    (run,) = queries.runs_of(job)
+    assert (job.used, job.outcome, run.gpu_seconds, run.outcome) == (40, "failed", 40, "failed")
+    assert make.balance(row)[2] == row.amount - 40
+    booked = Entry.objects.filter(kind__in=["settle", "reverse", "charge"]).values_list("kind", "amount")
+    assert sorted(booked) == [("charge", 40), ("reverse", 60), ("settle", 60)]
+    assert verify() == []
+
+
+def test_a_run_that_its_engine_starts_again_is_charged_and_the_next_one_has_a_hold_where_it_is_covered(paper):
+    row = make.allocation(amount=700)
+    job = make.job(row, limit_s=600)
+    actions.hand_over(job)
+    first = replace(paper.end(job, seconds=60, outcome=Outcome.PREEMPTED), goes_on=True)
+    actions.record_usage("paper", [first])
+    job.refresh_from_db()
+    assert (job.lives, job.used, job.held, make.balance(row)) == (True, 60, 600, (600, 60, 40))
+    nothing_is_wrong()
+    second = replace(first, key=replace(first.key, restart=1))
+    actions.record_usage("paper", [second])
+    job.refresh_from_db()
+    assert (job.lives, job.used, job.held, make.balance(row)) == (True, 120, 0, (0, 120, 580))
+    nothing_is_wrong()  # it isn't covered any more, and has no hold
+    last = replace(first, key=replace(first.key, restart=2), goes_on=False, outcome=Outcome.COMPLETED)
+    actions.record_usage("paper", [last])
+    job.refresh_from_db()
+    assert (job.outcome, job.used, make.balance(row)) == ("completed", 180, (0, 180, 520))
+    nothing_is_wrong()
+
+
+def test_what_a_node_lost_is_charged_and_given_back(paper):
+    row = make.allocation()
+    job = make.job(row)
+    actions.hand_over(job)
+    actions.record_usage("paper", [paper.end(job, seconds=60, outcome=Outcome.NODE_FAILED)])
+    job.refresh_from_db()
+    (run,) = queries.runs_of(job)
+    assert (job.outcome, job.used, run.gpu_seconds, make.balance(row)[2]) == ("node_failed", 0, 60, row.amount)
+    kinds = Entry.objects.filter(ext_key=run.key).order_by("id").values_list("kind", "amount")
+    assert list(kinds) == [("settle", 60), ("refund", 60)]
+    nothing_is_wrong()
+
+
+@pytest.mark.parametrize("field", ["account", "budget", "posix_user"])
+def test_an_engine_that_was_not_told_of_a_budget_yet_refuses_nothing(paper, field):
+    job = make.job(make.allocation())
+    paper.reject, paper.reject_field = "Invalid account", field
+    with pytest.raises(Unavailable, match="doesn't know it yet"):
+        actions.hand_over(job)
+    assert again(job).state == JobState.ACCEPTED
+    poller.look()  # it was told
+    actions.hand_over(job)
+    assert (again(job).outcome, job.why) == ("refused", "Invalid account")
+    nothing_is_wrong()
