@@ -102,7 +102,7 @@ REACH = {
     "the environment of the site": "return b'=' in open(f\"/proc/{t['pid']}/environ\", 'rb').read()",
     "the memory map of the site": "return open(f\"/proc/{t['pid']}/maps\").read()",
     "the files that the site has open": "return os.listdir(f\"/proc/{t['pid']}/fd\")",
-    "the root folder of the site": "return os.listdir(f\"/proc/{t['pid']}/root/\")",
+    "the root folder of the site": "return os.listdir(f\"/proc/{t['pid']}/root\")",
     "a signal to the site": "os.kill(t['pid'], 0); return 'there'",
     "a signal to the group of the site": "os.killpg(t['group'], 0); return 'there'",
     "a handle of the site's process": "return call('pidfd_open', t['pid'], 0)",
