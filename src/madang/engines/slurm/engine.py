@@ -259,8 +259,8 @@ class SlurmEngine(SharedRunFolders):
             elif left.fresh and left.ended is None:
                 return last.slurm_id  # Slurm doesn't know it, and yet it gives signs of life
             else:
-                records.lose(conn, self.cluster, last, task, left, goes_on=spec.requeue)
-                again += [task] if spec.requeue and left.ended is None else []
+                lost = records.lose(conn, self.cluster, last, task, left, goes_on=spec.requeue)
+                again += [task] if spec.requeue and lost else []
         return self._send(conn, spec, attempt, last.send + 1, again) if again else last.slurm_id
 
     # ── what lives ──

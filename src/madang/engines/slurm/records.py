@@ -4,6 +4,7 @@ which the accounting later says otherwise is written anew at the end of that ord
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,8 +28,8 @@ MOST_SENDS = 10  # a job that no controller manages to start is not tried for ev
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
 COLUMNS: Final = (
-    *("cluster", "run", "job", "task", "attempt", "restart", "bare", "slurm_id", "outcome", "account", "budget"),
-    *("posix_user", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
+    *("cluster", "run", "job", "task", "attempt", "restart", "bare", "slurm_id", "outcome", "said", "account"),
+    *("budget", "posix_user", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
     *("gpu_seconds", "counted_seconds", "exit_code", "reason", "goes_on"),
 )
 SAME: Final = (
@@ -186,7 +187,7 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
         known = {
             run: said
             for run, *said in conn.execute(
-                """SELECT run, outcome, extract(epoch FROM ended_at)::bigint, counted_seconds FROM slurm_run
+                """SELECT run, said, extract(epoch FROM ended_at)::bigint, counted_seconds FROM slurm_run
                    WHERE cluster = %s AND slurm_id = ANY(%s)""",
                 [cluster, [*ids, *(row.own_id for row in rows)]],
             )
@@ -196,7 +197,7 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
             name = _name(cluster, row, row.tasks[0])
             if name not in known:
                 fresh.append(row)
-            elif len(row.tasks) == 1 and known[name] != [answers.OUTCOMES[row.state].value, row.end, row.counted_s]:
+            elif len(row.tasks) == 1 and known[name] != [row.state, row.end, row.counted_s]:
                 _rewrite(conn, cluster, name, row)
         mine = _sends_of(conn, cluster, fresh) if fresh else []
         new = 0
@@ -240,14 +241,15 @@ def _name(cluster: str, row: Ended, task: int) -> str:
 def _rewrite(conn: psycopg.Connection[Any], cluster: str, name: str, row: Ended) -> None:
     """The accounting says otherwise of a run than before (an end that it had missed, a runaway job that was mended)."""
     conn.execute(
-        """UPDATE slurm_run SET outcome = %(outcome)s, ended_at = %(ended_at)s, counted_seconds = %(counted)s,
-             started_at = %(started_at)s, gpu_seconds = gpus * %(seconds)s,
+        """UPDATE slurm_run SET outcome = %(outcome)s, said = %(said)s, ended_at = %(ended_at)s,
+             counted_seconds = %(counted)s, started_at = %(started_at)s, gpu_seconds = gpus * %(seconds)s,
              seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
            WHERE (cluster, run) = (%(cluster)s, %(run)s)""",
         {
             "cluster": cluster,
             "run": name,
             "outcome": answers.OUTCOMES[row.state].value,
+            "said": row.state,
             "ended_at": moment(row.end),
             "counted": row.counted_s,
             "seconds": row.billed_s,
@@ -267,9 +269,13 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
                 lose(conn, cluster, send, task, left, goes_on=False)
                 new += 1
             continue
-        code = row.exit_code
+        outcome, code = answers.OUTCOMES[row.state], row.exit_code
         if send and row.state == "FAILED" and marks(runs, key, send.send).exit_code == code + 128:
             code += 128  # sacct takes 128 off: 11 may be 139
+        if send and row.state == "TIMEOUT" and (early := _ended_before(row, marks(runs, key, send.send))) is not None:
+            # The controller missed its end, and waited for the limit. How it ended is the wrapper's to say; how long it
+            # took stays Slurm's.
+            outcome, code = Outcome.FAILED if early else Outcome.COMPLETED, early
         gpus, gpu_type = row.gpus, row.gpu_type
         if send and not gpus:
             gpus, gpu_type = send.gpus, send.gpu_type
@@ -295,7 +301,8 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
                 "restart": restart,
                 "bare": send is None,
                 "slurm_id": row.own_id,
-                "outcome": answers.OUTCOMES[row.state].value,
+                "outcome": outcome.value,
+                "said": row.state,
                 "account": row.owner.account,
                 "budget": row.owner.budget,
                 "posix_user": row.owner.user,
@@ -309,11 +316,17 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
                 "gpu_seconds": 0 if given_up else row.billed_s * gpus,
                 "counted_seconds": row.counted_s,
                 "exit_code": None if started is None else code,
-                "reason": "" if row.state in ("COMPLETED", "FAILED") else row.state,
+                "reason": "" if outcome in (Outcome.COMPLETED, Outcome.FAILED) else row.state,
                 "goes_on": bool(given_up or (send and send.requeue and row.state in answers.AGAIN)),
             },
         ).rowcount
     return new
+
+
+def _ended_before(row: Ended, left: Marks) -> int | None:
+    """The exit code of a run that had ended before its limit; None of one that was stopped by it."""
+    due = (row.start or 0) + row.limit_s - SLACK_S / 2
+    return left.exit_code if row.limit_s and left.ended is not None and left.ended < due else None
 
 
 def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
@@ -325,11 +338,13 @@ def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
     )
 
 
-def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> None:
+def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> bool:
     """Write down a run that Slurm has forgotten and that gives no sign of life: as long as its marks say, and with the
-    end that they say. Without one it is lost."""
+    end that they say. Without one it is lost, and so is one that was killed: a controller kills what it doesn't know.
+    Whether it is lost."""
     start, end = left.started or 0, max(left.started or 0, left.ended or left.alive or 0)
-    outcome = Outcome.LOST if left.exit_code is None else Outcome.FAILED if left.exit_code else Outcome.COMPLETED
+    killed = left.exit_code in (None, 128 + signal.SIGTERM, 128 + signal.SIGKILL)
+    outcome = Outcome.LOST if killed else Outcome.FAILED if left.exit_code else Outcome.COMPLETED
     goes_on = goes_on and outcome is Outcome.LOST
     with conn.transaction():
         conn.execute(LOCK, [cluster])
@@ -349,6 +364,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
                 "bare": False,
                 "slurm_id": send.slurm_id,
                 "outcome": outcome.value,
+                "said": "",
                 "account": send.account,
                 "budget": send.budget,
                 "posix_user": send.user,
@@ -372,6 +388,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
                   WHERE (r.job, r.attempt) = (j.job, j.attempt) AND NOT r.goes_on)""",
             [send.job, send.attempt],
         )
+    return outcome is Outcome.LOST
 
 
 def given_up(conn: psycopg.Connection[Any], cluster: str, send: Send) -> list[int]:

@@ -41,6 +41,7 @@ CREATE TABLE slurm_run (                   -- each ended run, in the order in wh
     bare            boolean NOT NULL,
     slurm_id        bigint NOT NULL,
     outcome         text NOT NULL,
+    said            text NOT NULL,         -- Slurm's own word for it, empty where it has none
     account         text NOT NULL,
     budget          text NOT NULL,
     posix_user      text NOT NULL,

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from madang.engines.base import Conflict, Limits, Rejected, RunKey, Unavailable
-from madang.engines.slurm import Breaker, Commands, accounts, answers
+from madang.engines.slurm import Breaker, Commands, accounts, answers, records
+from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
 
 SLEEP = "#!/bin/bash\nsleep 20\n"
@@ -267,12 +268,12 @@ def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
     rig.usage()
     health = rig.engine.health()
     assert health.reachable
-    assert {warn.code for warn in health.warnings} <= {"backlog"}  # the accounting may be a message behind
+    assert {warn.code for warn in health.warnings} <= {"backlog", "runaway"}  # the accounting may be a message behind
     assert {(s.gpu_type, s.slots, s.busy) for s in health.slots} == {("h100", 16, 0), ("a100", 16, 0), ("small", 3, 0)}
     rig.cluster.command("scontrol", "update", "NodeName=a100-[1-2]", "State=DOWN", "Reason=test")
     try:
         health = rig.engine.health()
-        assert {warn.code for warn in health.warnings} - {"backlog"} == {"nodes_down"}
+        assert {warn.code for warn in health.warnings} - {"backlog", "runaway"} == {"nodes_down"}
         assert [s.slots for s in health.slots if s.gpu_type == "a100"] == []
     finally:
         rig.cluster.command("scontrol", "update", "NodeName=a100-[1-2]", "State=RESUME")
@@ -349,3 +350,15 @@ def test_what_the_accounting_says_otherwise_later_is_told_again_under_the_same_k
     again = rig.until(lambda: next((r for r in rig.usage() if r.key == first.key and r.gpu_seconds), None))
     assert (again.outcome, again.gpu_seconds) == (first.outcome, first.gpu_seconds)
     assert [row.key for row in rig.usage()].count(first.key) == 1
+
+
+def test_f3_a_run_of_which_the_controller_missed_the_end_ended_as_its_wrapper_said():
+    row = answers.ended(
+        *[[*("9", "7", "7", "1000", "1000", "1120", "120", "TIMEOUT", "0:15", "gres/gpu=1,gres/gpu:h100=1"),
+           *("n1", "2", "a", "b", "kim", "h100", "")]]
+    )  # fmt: skip
+    assert row
+    assert records._ended_before(row, Marks(1001, 1002, 1002, 0)) == 0
+    assert records._ended_before(row, Marks(1001, 1002, 1002, 3)) == 3
+    assert records._ended_before(row, Marks(1001, 1121, 1121, 143)) is None
+    assert records._ended_before(row, Marks(1001, 1121, None, None)) is None
