@@ -146,7 +146,16 @@ def test_every_command_explains_itself_and_each_of_its_options(terminal_alone, n
 
 
 def test_programs_can_ask_every_command_that_answers_for_json():
-    silent = {"up", "demo", "stop", "login", "logout", "cp", "ledger"}  # its own commands answer for themselves
+    silent = {
+        "up",
+        "demo",
+        "stop",
+        "login",
+        "logout",
+        "cp",
+        "ledger",
+        "engine",
+    }  # its own commands answer for themselves
     assert {name for name, command in commands().items() if not any(p.name == "json" for p in command.params)} == (
         silent - {"demo"}
     )
