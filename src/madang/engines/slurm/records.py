@@ -24,6 +24,7 @@ from madang.engines.slurm.handing import Marks, marks
 BACK_S = 3600  # the accounting hears of ends late; each question goes back so far
 FAR_S = 3 * 86_400  # and once a day so far: the accounting may change its mind
 FIRST_S = 40 * 86_400  # and the first one so far
+NO_MARKS = Marks(None, None, None, None)
 MOST_SENDS = 10  # a job that no controller manages to start is not tried for ever
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
@@ -263,23 +264,25 @@ def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send |
     for task in row.tasks:
         name = _name(cluster, row, task)
         key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
-        if send and row.exit_code == 75 and (left := marks(runs, key, send.send)).exit_code != 75:
-            # The wrapper of a submission that was given up, or of a second copy: what counts is the first one.
+        left = marks(runs, key, send.send) if send else NO_MARKS
+        second = row.exit_code == 75 and left.exit_code != 75  # the wrapper of a second copy, or of what was given up
+        unknown = not row.started and left.started is not None  # a controller that forgot it could not start it again
+        if send and (second or unknown):
             if left.started is not None and (left.ended is not None or not left.fresh):
                 lose(conn, cluster, send, task, left, goes_on=False)
                 new += 1
             continue
         outcome, code = answers.OUTCOMES[row.state], row.exit_code
-        if send and row.state == "FAILED" and marks(runs, key, send.send).exit_code == code + 128:
+        if row.state == "FAILED" and left.exit_code == code + 128:
             code += 128  # sacct takes 128 off: 11 may be 139
-        if send and row.state == "TIMEOUT" and (early := _ended_before(row, marks(runs, key, send.send))) is not None:
+        if row.state == "TIMEOUT" and (early := _ended_before(row, left)) is not None:
             # The controller missed its end, and waited for the limit. How it ended is the wrapper's to say; how long it
             # took stays Slurm's.
             outcome, code = Outcome.FAILED if early else Outcome.COMPLETED, early
         gpus, gpu_type = row.gpus, row.gpu_type
         if send and not gpus:
             gpus, gpu_type = send.gpus, send.gpu_type
-        given_up = row.given_up and send and send.send < MOST_SENDS and marks(runs, key, send.send).started is None
+        given_up = row.given_up and send and send.send < MOST_SENDS and left.started is None
         started = row.start if row.started and not given_up else None
         restart = 0
         if send:
