@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import compute, ledger
+from madang.cli import compute, ledger, twin
 from madang.cli.settings import DEFAULT_URL, Login, forget, keep, kept
 from madang.cli.show import MISSING, Doing, answers, as_json, fail, out, plain, say, table
 from madang.client import Client
@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Madang: the software that a public AI cluster runs on.
 
-    `up`, `demo`, `stop` and `ledger verify` work on this machine.
+    `up`, `demo`, `stop`, `ledger verify` and `twin` work on this machine.
     Everything else asks a site: `madang login` says which.
 
     Exit codes: 0 done, 1 refused by the site, 2 wrong use, 3 not allowed,
@@ -131,3 +131,4 @@ def whoami(json: Json = False) -> None:
 
 compute.register(app)
 ledger.register(app)
+twin.register(app)

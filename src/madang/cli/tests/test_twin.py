@@ -1,0 +1,80 @@
+"""`madang twin`, as a script calls it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from madang.cli import app
+
+CSV = "id,submit,run,gpus,limit\nc,1007,5,1,5\na,1000,10,3,12\nb,1001,10,4,10\nd,1002,10,1,90\n"
+
+
+@pytest.fixture
+def trace(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(CSV, encoding="utf-8")
+    return path
+
+
+def ask(*words: object):
+    return CliRunner().invoke(app, ["twin", *map(str, words)])
+
+
+def test_run_writes_the_starts_in_the_traces_order_on_its_own_clock(trace, tmp_path):
+    out = tmp_path / "starts.csv"
+    answer = ask("run", trace, "--gpus", 4, "--policy", "fcfs", "--starts", out, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert out.read_text(encoding="utf-8") == "id,start\nc,1020\na,1000\nb,1010\nd,1020\n"
+    said = json.loads(answer.stdout)
+    assert (said["policy"], said["jobs"], said["wait"]["mean"], said["engine"]) == ("fcfs", 4, 10.0, "plain")
+    assert said["changes"] == {"reordered": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["starts.csv", "t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "starts"),
+    [
+        (("--policy", "easy"), "c,1007\na,1000\nb,1012\nd,1022\n"),
+        (("--policy", "easy", "--perfect"), "c,1020\na,1000\nb,1010\nd,1020\n"),
+        (("--policy", "sjf"), "c,1007\na,1000\nb,1012\nd,1022\n"),
+        (("--policy", "conservative"), "c,1007\na,1000\nb,1012\nd,1022\n"),
+        (("--nodes-of", 2, "--policy", "fcfs"), "c,1020\na,1000\nb,1010\nd,1020\n"),
+        (("--compat", "batsim-easy-bf-fast"), "c,1007\na,1000\nb,1012\nd,1022\n"),
+        (("--compat", "helios-sjf", "--nodes-of", 2), "c,1007\na,1000\nb,1012\nd,1022\n"),
+    ],
+)
+def test_every_policy_can_be_asked_for(trace, tmp_path, options, starts):
+    out = tmp_path / "starts.csv"
+    answer = ask("run", trace, "--gpus", 4, *options, "--starts", out)
+    assert answer.exit_code == 0, answer.output
+    assert out.read_text(encoding="utf-8") == "id,start\n" + starts
+    assert "mean bounded slowdown" in answer.stdout
+
+
+def test_check_says_what_is_in_a_trace_and_what_was_refused(trace):
+    trace.write_text(CSV + "e,never,1,1,1\n", encoding="utf-8")
+    said = json.loads(ask("check", trace, "--json").stdout)
+    assert (said["jobs"], said["first_submit"], said["last_submit"], said["largest_job"]) == (4, 1000, 1007, 4)
+    assert said["refused"] == [{"line": 6, "field": "submit", "value": "never", "remedy": "not a number"}]
+    people = ask("check", trace)
+    assert "refused line 6, submit 'never': not a number" in people.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "the trace doesn't say how large the machine was: --gpus N"),
+        (("--gpus", 4, "--nodes-of", 3), "4 GPUs are no whole number of nodes of 3: 3 or 6 are"),
+        (("--gpus", 4, "--compat", "rlscheduler"), "window 1981: a window is 1,024 jobs, and the trace has 4"),
+        (("--gpus", 4, "--compat", "rlscheduler", "--windows", "a"), "--windows 'a': numbers with commas between"),
+        (("--gpus", 4, "--starts", "/nowhere/starts.csv"), "/nowhere/starts.csv can't be written"),
+    ],
+)
+def test_what_can_not_be_done_is_one_line_and_exit_2(trace, options, said):
+    answer = ask("run", trace, *options)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+    assert "Traceback" not in answer.output

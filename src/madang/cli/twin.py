@@ -1,0 +1,252 @@
+"""The twin, from a terminal: works alone, without a site."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
+
+import typer
+
+from madang.cli.show import USAGE, as_json, fail, say, table
+
+if TYPE_CHECKING:
+    from madang.twin import Measures, Trace
+
+twin = typer.Typer(
+    no_args_is_help=True,
+    help="Simulate a cluster: what a machine would have done for the jobs of a trace. Works alone, without a site.",
+)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Policy = Literal["fcfs", "sjf", "easy", "conservative"]
+Rule = Literal["batsim-easy-bf-fast", "helios-fifo", "helios-sjf", "rlscheduler"]
+TraceFile = Annotated[
+    Path,
+    typer.Argument(help="SWF (.swf), a sacct export, CSV or Parquet (.parquet); .gz is opened.", show_default=False),
+]
+Gpus = Annotated[
+    int | None, typer.Option(min=1, help="How many GPUs the machine has; where left out, what the trace says.")
+]
+Map = Annotated[
+    str, typer.Option("--map", help="Our columns by a table's names: submit=submit_time,run=duration,gpus=gpu_num.")
+]
+Encoding = Annotated[str, typer.Option(help="Of a table's text.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+
+
+def clear(command: Callable[P, R]) -> Callable[P, R]:
+    """What is wrong with the input is said in a line."""
+
+    @wraps(command)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        from madang.twin import BadInput
+
+        try:
+            return command(*args, **kwargs)
+        except BadInput as error:
+            fail(str(error), USAGE)
+
+    return told
+
+
+@twin.command()
+@clear
+def check(
+    trace: TraceFile, gpus: Gpus = None, columns: Map = "", encoding: Encoding = "utf-8", json: Json = False
+) -> None:
+    """Read a trace, and say what is in it, what was changed, and which lines were refused and why."""
+    read = _read(trace, gpus, columns, encoding)
+    about = {
+        "jobs": len(read),
+        "first_submit": read.offset,
+        "last_submit": read.offset + read.submit[-1],
+        "gpu_seconds": sum(run * size for run, size in zip(read.run, read.gpus, strict=True)),
+        "largest_job": max(read.gpus),
+        "longest_limit_s": max(read.limit),
+        "machine_gpus": read.machine_gpus,
+        **_input(read),
+    }
+    if json:
+        as_json(about)
+        return
+    _tell(read)
+    table(["", ""], [[name.replace("_", " "), _figure(value)] for name, value in about.items() if _single(value)])
+
+
+@twin.command()
+@clear
+def run(
+    trace: TraceFile,
+    gpus: Gpus = None,
+    nodes_of: Annotated[int, typer.Option(min=0, help="GPUs a node; 0 is one pool.")] = 0,
+    place: Annotated[
+        Literal["pack", "spread"], typer.Option(help="Which node a job of at most one node gets.")
+    ] = "pack",
+    policy: Annotated[Policy, typer.Option(help="By which rule jobs start.")] = "easy",
+    compat: Annotated[
+        Rule | None, typer.Option(help="Another simulator's rule instead, to check against what it published.")
+    ] = None,
+    score: Annotated[Literal["fcfs", "sjf", "f1"], typer.Option(help="Of rlscheduler.")] = "fcfs",
+    backfill: Annotated[bool, typer.Option("--backfill", help="Of rlscheduler.")] = False,
+    windows: Annotated[
+        str, typer.Option(help="Of rlscheduler: where its windows of 1,024 jobs begin, 1981,2756,…")
+    ] = "",
+    perfect: Annotated[bool, typer.Option("--perfect", help="Every limit is the true run time.")] = False,
+    starts: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write id,start of every job to this file, on the trace's clock."),
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "plain", "numba"], typer.Option(help="What computes it; the result is the same.")
+    ] = "auto",
+    columns: Map = "",
+    encoding: Encoding = "utf-8",
+    json: Json = False,
+) -> None:
+    """Replay a trace on a machine, and say how long jobs waited.
+
+    fcfs: from the front of the queue; the first that doesn't fit stops. sjf: by limit, then arrival; likewise. easy:
+    fcfs, and later jobs that don't delay the first one. conservative: later jobs that delay none (a pool only).
+    """
+    from madang.twin import BadInput, Machine, measure, simulate
+
+    read = _read(trace, gpus, columns, encoding)
+    capacity = gpus or read.machine_gpus
+    if capacity is None:
+        raise BadInput("the trace doesn't say how large the machine was: --gpus N")
+    if gpus is None:
+        read = _read(trace, capacity, columns, encoding)
+    if perfect:
+        read = read.perfect()
+    machine = Machine(capacity, nodes_of, place)
+    label: dict[str, Any] = {
+        "policy": compat or policy,
+        "machine": str(machine),
+        "gpus": capacity,
+        "nodes_of": nodes_of,
+    }
+    cell: dict[str, float] = {}
+    if compat is None:
+        outcome = simulate(read, machine, policy, engine)
+        found, label["engine"] = outcome.starts, outcome.engine
+    else:
+        from madang.twin import compat as others
+
+        if compat == "rlscheduler":
+            begins = _windows(windows) if windows else others.WINDOWS
+            made = others.rlscheduler(read, capacity, score, backfill=backfill, windows=begins)
+            label |= {"score": score, "backfill": backfill, "windows": list(begins)}
+            cell["bounded_slowdown"] = made.cell
+            _write(starts, [(read.id[job], read.offset + t) for job, t in zip(made.jobs, made.starts, strict=True)])
+            found = ()
+        else:
+            found = others.run(read, machine, compat)
+    if found:
+        in_order = sorted(range(len(read)), key=read.row.__getitem__)
+        _write(starts, [(read.id[job], read.offset + found[job]) for job in in_order])
+    measures = measure(read, found, capacity) if found else None
+    if json:
+        as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | _input(read))
+        return
+    _tell(read)
+    if measures:
+        _show(label, measures)
+    else:
+        table(["", ""], [["rule", "rlscheduler"], ["mean bounded slowdown", f"{cell['bounded_slowdown']:,.2f}"]])
+
+
+def _read(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:
+    from madang.twin import parse_map, read
+
+    return read(trace, gpus=gpus, columns=parse_map(columns), encoding=encoding)
+
+
+def _windows(text: str) -> list[int]:
+    from madang.twin import BadInput
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BadInput(f"--windows {text!r}: numbers with commas between, like 1981,2756") from None
+
+
+def _write(path: Path | None, rows: Sequence[tuple[str, int]]) -> None:
+    """By rename, so that no reader sees half a file."""
+    if path is None:
+        return
+    from madang.twin import BadInput
+
+    try:
+        with NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
+        ) as to:
+            try:
+                out = csv.writer(to, lineterminator="\n")
+                out.writerow(("id", "start"))
+                out.writerows(rows)
+                to.flush()
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(to.name, 0o666 & ~umask)
+                os.replace(to.name, path)
+            except BaseException:
+                os.unlink(to.name)
+                raise
+    except OSError as error:
+        raise BadInput(f"{path} can't be written: {error.strerror}") from None
+
+
+def _input(read: Trace) -> dict[str, Any]:
+    return {
+        "changes": dict(read.changes),
+        "refused": [vars(refusal) for refusal in read.refused],
+        "notes": list(read.notes),
+    }
+
+
+def _tell(read: Trace) -> None:
+    from madang.twin import CHANGES
+
+    for note in read.notes:
+        say(note, "dim")
+    for change, times in read.changes.items():
+        say(f"{times:,} of the jobs: {CHANGES[change]}", "dim")
+    for refusal in read.refused[:5]:
+        say(f"refused {refusal}", "yellow")
+    if len(read.refused) > 5:
+        say(f"refused {len(read.refused) - 5:,} more lines; --json names them all", "yellow")
+
+
+def _show(label: dict[str, Any], measures: Measures) -> None:
+    rows = [
+        ["policy", label["policy"]],
+        ["machine", label["machine"]],
+        ["utilization", f"{measures.utilization:.2%}"],
+        ["mean bounded slowdown", f"{measures.bounded_slowdown:,.3f}"],
+        ["from first submit to last end", f"{measures.makespan_s:,} s"],
+    ]
+    table(["", ""], rows)
+    columns = ("jobs", "mean", "p50", "p90", "p95", "p99", "max")
+    spreads = {"all": measures.wait, **measures.wait_by_size}
+    if measures.recorded_wait:
+        spreads["recorded"] = measures.recorded_wait
+    waits = [[name, *(_figure(getattr(spread, column)) for column in columns)] for name, spread in spreads.items()]
+    table(["wait in s, by GPUs", *columns], waits)
+
+
+def _single(value: Any) -> bool:
+    return value is not None and not isinstance(value, list | dict)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(twin, name="twin", rich_help_panel="This machine")

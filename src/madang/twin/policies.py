@@ -1,0 +1,73 @@
+"""The policies by name, and the one function that runs a trace through one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from madang.twin import plain
+from madang.twin.cluster import Machine
+from madang.twin.errors import BadInput
+from madang.twin.trace import Trace
+
+Engine = Literal["auto", "plain", "numba"]
+
+POLICIES = {
+    "fcfs": "start from the front of the queue; the first job that doesn't fit stops the pass",
+    "sjf": "the queue by (limit, submit, input), made anew in every pass; the first that doesn't fit stops it",
+    "easy": "FCFS, and a later job may start if it doesn't delay the first one that waits (EASY backfill)",
+    "conservative": "every waiting job has a reservation that never moves later; a job starts when its slot is now",
+}
+SMALL = 200_000  # jobs up to which the plain loop is as quick, as the compiled one needs half a second to be loaded
+PATIENCE = 8_000_000  # looks at waiting jobs after which it is not
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The start of each job of the trace, in its order, seconds from the first submit; and what computed it."""
+
+    starts: Sequence[int]
+    engine: Literal["plain", "numba"]
+
+
+def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engine = "auto") -> Outcome:
+    """Run the trace through the machine.
+
+    `engine` says by which program, and never changes the result: the plain loops, the compiled kernel (the extra
+    `twin`), or whichever is quicker. Raises BadInput.
+
+    >>> from madang.twin import from_columns
+    >>> jobs = from_columns(submit=[0, 1, 2], run=[10, 10, 5], gpus=[3, 4, 1], machine=4)
+    >>> {name: list(simulate(jobs, Machine(4), name).starts) for name in ("fcfs", "easy")}
+    {'fcfs': [0, 10, 20], 'easy': [0, 10, 2]}
+    """
+    if policy not in POLICIES:
+        raise BadInput(f"no policy is called {policy!r}: {', '.join(POLICIES)}")
+    if policy == "conservative" and machine.nodes_of:
+        raise BadInput("conservative backfill is defined on a pool: leave --nodes-of out")
+    if (largest := max(trace.gpus)) > machine.gpus:
+        raise BadInput(f"a job asks for {largest:,} GPUs of {machine.gpus:,}: read the trace for this machine")
+    compiled = find_spec("numba") is not None
+    if engine == "numba" and not compiled:
+        raise BadInput("the compiled kernel needs the extra “twin”: pip install 'madang[twin]'")
+    if engine == "numba" or (engine == "auto" and compiled and len(trace) > SMALL):
+        return _compiled(trace, machine, policy)
+    jobs = plain.Jobs(list(trace.submit), list(trace.run), list(trace.gpus), list(trace.limit))
+    if policy == "fcfs":
+        return Outcome(plain.first_come(jobs, machine), "plain")
+    if policy == "sjf":
+        return Outcome(plain.shortest(jobs, machine), "plain")
+    if policy == "conservative":
+        return Outcome(plain.conservative(jobs, machine), "plain")
+    try:
+        return Outcome(plain.easy(jobs, machine, PATIENCE if compiled and engine == "auto" else plain.NEVER), "plain")
+    except plain.TooMuch:
+        return _compiled(trace, machine, policy)
+
+
+def _compiled(trace: Trace, machine: Machine, policy: str) -> Outcome:
+    from madang.twin import kernel
+
+    return Outcome(kernel.run(trace, machine, policy), "numba")

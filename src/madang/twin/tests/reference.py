@@ -1,0 +1,137 @@
+"""The policies by the words of their definitions: slow, obvious, everything counted anew at every instant.
+
+Shares no line with the programs that it checks. A job is (submit, run, need, limit).
+"""
+
+from __future__ import annotations
+
+Job = tuple[int, int, int, int]
+
+
+class Reference:
+    def __init__(self, jobs: list[Job], gpus: int, nodes_of: int = 0, place: str = "pack") -> None:
+        self.jobs, self.gpus, self.each, self.place = jobs, gpus, nodes_of, place
+        self.start: dict[int, int] = {}
+        self.where: dict[int, dict[int, int]] = {}  # job: {node: GPUs}
+        self.reserved: dict[int, int] = {}
+        self.promises: list[tuple[int, int, int]] = []  # (t, head, its reservation)
+
+    def simulate(self, policy: str) -> list[int]:
+        t = -1
+        while len(self.start) < len(self.jobs):
+            ends = [self.start[job] + self.jobs[job][1] for job in self.start]
+            t = min(x for x in [*(job[0] for job in self.jobs), *ends, *self.reserved.values()] if x > t)
+            getattr(self, policy)(t)
+        return [self.start[job] for job in range(len(self.jobs))]
+
+    # what is known at an instant
+
+    def waiting(self, t: int) -> list[int]:
+        return [job for job, (submit, *_rest) in enumerate(self.jobs) if submit <= t and job not in self.start]
+
+    def running(self, t: int) -> list[int]:
+        return [job for job, begun in self.start.items() if begun <= t < begun + self.jobs[job][1]]
+
+    def held(self, t: int, u: int) -> list[int]:
+        """Jobs that run at t and, by their limits, still do at u."""
+        return [job for job in self.running(t) if self.start[job] + self.jobs[job][3] > u]
+
+    def free(self, t: int, u: int) -> int:
+        return self.gpus - sum(self.jobs[job][2] for job in self.held(t, u))
+
+    def nodes(self, held: list[int]) -> list[int]:
+        free = [self.each] * (self.gpus // self.each)
+        for job in held:
+            for node, gpus in self.where[job].items():
+                free[node] -= gpus
+        return free
+
+    def placed(self, free: list[int], need: int) -> dict[int, int] | None:
+        if need <= self.each:
+            sign = 1 if self.place == "pack" else -1
+            fitting = [(sign * gpus, node) for node, gpus in enumerate(free) if gpus >= need]
+            return {min(fitting)[1]: need} if fitting else None
+        empty = [node for node, gpus in enumerate(free) if gpus == self.each]
+        found = {node: self.each for node in empty[: need // self.each]}
+        if len(found) < need // self.each:
+            return None
+        if rest := need % self.each:
+            fitting = [(gpus, node) for node, gpus in enumerate(free) if gpus >= rest and node not in found]
+            if not fitting:
+                return None
+            found[min(fitting)[1]] = rest
+        return found
+
+    def fits(self, t: int, job: int) -> bool:
+        need = self.jobs[job][2]
+        return self.placed(self.nodes(self.running(t)), need) is not None if self.each else need <= self.free(t, t)
+
+    def go(self, t: int, job: int) -> None:
+        if self.each:
+            placed = self.placed(self.nodes(self.running(t)), self.jobs[job][2])
+            assert placed is not None
+            self.where[job] = placed
+        self.start[job] = t
+
+    # the policies
+
+    def fcfs(self, t: int) -> None:
+        for job in self.waiting(t):
+            if not self.fits(t, job):
+                return
+            self.go(t, job)
+
+    def sjf(self, t: int) -> None:
+        for job in sorted(self.waiting(t), key=lambda job: (self.jobs[job][3], self.jobs[job][0], job)):
+            if not self.fits(t, job):
+                return
+            self.go(t, job)
+
+    def easy(self, t: int) -> None:
+        self.fcfs(t)
+        queue = self.waiting(t)
+        if not queue:
+            return
+        head, rest = queue[0], queue[1:]
+        instants = sorted({t, *(self.start[job] + self.jobs[job][3] for job in self.running(t))})
+        if self.each:
+            begin = next(u for u in instants if self.placed(self.nodes(self.held(t, u)), self.jobs[head][2]))
+        else:
+            begin = next(u for u in instants if all(self.free(t, v) >= self.jobs[head][2] for v in instants if v >= u))
+        self.promises.append((t, head, begin))
+        for job in rest:
+            _submit, _run, need, limit = self.jobs[job]
+            if self.each:
+                placed = self.placed(self.nodes(self.running(t)), need)
+                if placed is None:
+                    continue
+                later = self.nodes(self.held(t, begin))
+                if t + limit > begin:
+                    later = [gpus - placed.get(node, 0) for node, gpus in enumerate(later)]
+                if self.placed(later, self.jobs[head][2]):
+                    self.go(t, job)
+            else:
+                taken = lambda u: self.jobs[head][2] if begin <= u < begin + self.jobs[head][3] else 0  # noqa: E731
+                steps = {t, begin, *(self.start[other] + self.jobs[other][3] for other in self.running(t))}
+                if all(self.free(t, u) - taken(u) >= need for u in steps if t <= u < t + limit):
+                    self.go(t, job)
+
+    def conservative(self, t: int) -> None:
+        for job in self.waiting(t):
+            self.reserved.pop(job, None)
+            _submit, _run, need, limit = self.jobs[job]
+            holds = [(t, self.start[j] + self.jobs[j][3], self.jobs[j][2]) for j in self.running(t)]
+            holds += [(begin, begin + self.jobs[j][3], self.jobs[j][2]) for j, begin in self.reserved.items()]
+
+            def used(u: int, holds: list[tuple[int, int, int]] = holds) -> int:
+                return sum(gpus for begin, end, gpus in holds if begin <= u < end)
+
+            for begin in sorted({t, *(end for _begin, end, _gpus in holds)}):
+                instants = {begin, *(b for b, _end, _gpus in holds if begin <= b < begin + limit)}
+                if all(used(u) + need <= self.gpus for u in instants):
+                    break
+            self.promises.append((t, job, begin))
+            if begin == t:
+                self.start[job] = t
+            else:
+                self.reserved[job] = begin
