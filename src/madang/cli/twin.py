@@ -15,7 +15,8 @@ import typer
 from madang.cli.show import USAGE, as_json, fail, say, table
 
 if TYPE_CHECKING:
-    from madang.twin import Measures, Trace
+    from madang.twin import Machine, Measures, Trace
+    from madang.twin.sure import Band
 
 twin = typer.Typer(
     no_args_is_help=True,
@@ -97,6 +98,9 @@ def run(
     windows: Annotated[
         str, typer.Option(help="Of rlscheduler: where its windows of 1,024 jobs begin, 1981,2756,…")
     ] = "",
+    shaken: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Repeat so often with every submit up to a minute later.")
+    ] = 0,
     perfect: Annotated[bool, typer.Option("--perfect", help="Every limit is the true run time.")] = False,
     starts: Annotated[
         Path | None,
@@ -120,8 +124,6 @@ def run(
     capacity = gpus or read.machine_gpus
     if capacity is None:
         raise BadInput("the trace doesn't say how large the machine was: --gpus N")
-    if gpus is None:
-        read = _read(trace, capacity, columns, encoding)
     if perfect:
         read = read.perfect()
     machine = Machine(capacity, nodes_of, place)
@@ -151,12 +153,14 @@ def run(
         in_order = sorted(range(len(read)), key=read.row.__getitem__)
         _write(starts, [(read.id[job], read.offset + found[job]) for job in in_order])
     measures = measure(read, found, capacity) if found else None
+    bands = _bands(read, found, machine, policy, shaken if compat is None else 0) if found else []
     if json:
-        as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | _input(read))
+        sure = {"bands": [band.as_dict() for band in bands]}
+        as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | sure | _input(read))
         return
     _tell(read)
     if measures:
-        _show(label, measures)
+        _show(label, measures, bands)
     else:
         table(["", ""], [["rule", "rlscheduler"], ["mean bounded slowdown", f"{cell['bounded_slowdown']:,.2f}"]])
 
@@ -223,7 +227,17 @@ def _tell(read: Trace) -> None:
         say(f"refused {len(read.refused) - 5:,} more lines; --json names them all", "yellow")
 
 
-def _show(label: dict[str, Any], measures: Measures) -> None:
+def _bands(read: Trace, starts: Sequence[int], machine: Machine, policy: str, runs: int) -> list[Band]:
+    from madang.twin.sure import band, by_weeks, mean_waits, shaken
+
+    waits = [start - submit for start, submit in zip(starts, read.submit, strict=True)]
+    bands = [by_weeks(waits, read.submit)]
+    if runs:
+        bands.append(band(mean_waits(shaken(read, runs), machine, policy), "shaken submits"))
+    return [made for made in bands if made]
+
+
+def _show(label: dict[str, Any], measures: Measures, bands: Sequence[Band]) -> None:
     rows = [
         ["policy", label["policy"]],
         ["machine", label["machine"]],
@@ -231,6 +245,9 @@ def _show(label: dict[str, Any], measures: Measures) -> None:
         ["mean bounded slowdown", f"{measures.bounded_slowdown:,.3f}"],
         ["from first submit to last end", f"{measures.makespan_s:,} s"],
     ]
+    for band in bands:
+        width = f"{band.low:,.0f} to {band.high:,.0f} s"
+        rows.append([f"mean wait, {band.level:.0%} by {band.of}", width])
     table(["", ""], rows)
     columns = ("jobs", "mean", "p50", "p90", "p95", "p99", "max")
     spreads = {"all": measures.wait, **measures.wait_by_size}
@@ -245,7 +262,7 @@ def _single(value: Any) -> bool:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return f"{value:,.0f}"
 
 
 def register(app: typer.Typer) -> None:

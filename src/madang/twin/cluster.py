@@ -17,6 +17,9 @@ Placement = tuple[tuple[int, int], ...]  # (node, GPUs on it)
 class Machine:
     """`gpus` in all: one pool where `nodes_of` is 0, else nodes of `nodes_of` GPUs, numbered from 0.
 
+    A pool may grow: `deliveries` are (seconds from the first submit, GPUs), in order. Nobody counts on one before it is
+    there.
+
     `place` says which node a job of at most one node gets: *pack* the one with the fewest free GPUs that suffices,
     *spread* the most; then the lowest number. A larger job gets empty nodes, lowest first, and what is left of it goes
     on one more by *pack* (`rest`; other simulators take the one with the *most free*). All or nothing.
@@ -26,12 +29,17 @@ class Machine:
     nodes_of: int = 0
     place: Rule = "pack"
     rest: Rest = "pack"
+    deliveries: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.gpus < 1:
             raise BadInput(f"a machine of {self.gpus} GPUs can run nothing")
         if self.nodes_of < 0:
             raise BadInput(f"nodes of {self.nodes_of} GPUs: at least 1")
+        if self.deliveries and self.nodes_of:
+            raise BadInput("a machine that grows is a pool: leave the nodes out")
+        if any(gpus < 1 for _t, gpus in self.deliveries) or list(self.deliveries) != sorted(self.deliveries):
+            raise BadInput("deliveries come in the order of their times, each of at least 1 GPU")
         if self.nodes_of and self.gpus % self.nodes_of:
             below = self.gpus - self.gpus % self.nodes_of
             raise BadInput(
@@ -43,9 +51,14 @@ class Machine:
     def nodes(self) -> int:
         return self.gpus // self.nodes_of if self.nodes_of else 0
 
+    @property
+    def most(self) -> int:
+        """GPUs after the last delivery."""
+        return self.gpus + sum(gpus for _t, gpus in self.deliveries)
+
     def __str__(self) -> str:
         if not self.nodes_of:
-            return f"a pool of {self.gpus:,} GPUs"
+            return f"a pool of {self.gpus:,} GPUs" + f", {self.most:,} in the end" * bool(self.deliveries)
         return f"{self.nodes:,} nodes of {self.nodes_of} GPUs, {self.place}"
 
 

@@ -45,7 +45,7 @@ class _Wrong(ValueError):
 def read(
     path: Path, *, gpus: int | None = None, columns: Mapping[str, str] | None = None, encoding: str = "utf-8"
 ) -> Trace:
-    """The trace in `path`, in canonical form for a machine of `gpus` (where None: any job stays, whatever its size).
+    """The trace in `path`, in canonical form for a machine of `gpus` (where None: of as many as the trace says).
 
     The format goes by the name (`.swf`, `.parquet`, `.csv`, each also `.gz` but Parquet) and, for a table, by its
     header: one that begins with JobIDRaw or JobID and has | between the fields is sacct's. `columns` maps ours to the

@@ -9,7 +9,6 @@ Needs numba and numpy (the extra `twin`). Imported by the function that needs it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,17 @@ FAR = np.int64(1) << 62
 Array = Any  # an int64 array; numba's types say the rest
 
 
-def run(trace: Trace, machine: Machine, policy: str) -> Sequence[int]:
-    """The start of each job, int64, shape (jobs,)."""
+def run(trace: Trace, machine: Machine, policy: str) -> list[int]:
+    """The start of each job."""
     submit, length, need, limit = (
         np.asarray(column, np.int64) for column in (trace.submit, trace.run, trace.gpus, trace.limit)
     )
-    return simulate(submit, length, need, limit, machine, policy)
+    starts: list[int] = simulate(submit, length, need, limit, machine, policy).tolist()
+    return starts
 
 
 def simulate(submit: Array, length: Array, need: Array, limit: Array, machine: Machine, policy: str) -> Array:
-    """The same for arrays: sorted by submit, every value in canonical form."""
+    """The same for int64 arrays of shape (jobs,): sorted by submit, every value in canonical form."""
     start = np.full(len(submit), -1, np.int64)
     if policy == "conservative":
         _conservative(submit, length, need, limit, machine.gpus, start)
@@ -43,13 +43,19 @@ def simulate(submit: Array, length: Array, need: Array, limit: Array, machine: M
 
         return kernel_nodes.simulate(submit, length, need, limit, machine, policy)
     if policy == "fcfs":
-        _first_come(submit, length, need, machine.gpus, start)
+        _by_key(submit, length, need, np.arange(len(submit)), machine.gpus, *deliveries(machine), start)
     elif policy == "sjf":
-        _by_key(submit, length, need, limit, machine.gpus, start)
+        _by_key(submit, length, need, limit, machine.gpus, *deliveries(machine), start)
     else:
         queue = waiting(need, limit)
-        _easy(submit, length, need, limit, machine.gpus, *queue, *ring(limit), start)
+        _easy(submit, length, need, limit, machine.gpus, *deliveries(machine), *queue, *ring(limit), start)
     return start
+
+
+def deliveries(machine: Machine) -> tuple[Array, Array]:
+    """(times, GPUs), closed by one that never comes."""
+    rows = np.array([*machine.deliveries, (FAR, 0)], np.int64)
+    return np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1])
 
 
 # --- a heap of (key, value), smallest key first --------------------------------------------------------------------
@@ -94,40 +100,22 @@ def pop(keys: Array, values: Array, size: int) -> None:
 
 
 @njit(cache=True)
-def _first_come(submit: Array, length: Array, need: Array, capacity: int, start: Array) -> None:
+def _by_key(
+    submit: Array, length: Array, need: Array, key: Array, capacity: int, arrive: Array, bring: Array, start: Array
+) -> None:  # fmt: skip
+    """The queue by (key, arrival); the first that doesn't fit stops the pass."""
     count = len(submit)
-    room = min(count, capacity) + 1
-    ends, jobs = np.empty(room, np.int64), np.empty(room, np.int64)
-    live, free, t = 0, capacity, np.int64(0)
-    for job in range(count):
-        t = max(t, submit[job])
-        while live and ends[0] <= t:
-            free += need[jobs[0]]
-            pop(ends, jobs, live)
-            live -= 1
-        while free < need[job]:
-            t = ends[0]
-            while live and ends[0] <= t:
-                free += need[jobs[0]]
-                pop(ends, jobs, live)
-                live -= 1
-        start[job] = t
-        free -= need[job]
-        push(ends, jobs, live, t + length[job], job)
-        live += 1
-
-
-@njit(cache=True)
-def _by_key(submit: Array, length: Array, need: Array, key: Array, capacity: int, start: Array) -> None:
-    count = len(submit)
-    room = min(count, capacity) + 1
+    room = min(count, capacity + bring.sum()) + 1
     ends, jobs = np.empty(room, np.int64), np.empty(room, np.int64)
     keys, queue = np.empty(count, np.int64), np.empty(count, np.int64)
-    live, wait, free, following = 0, 0, capacity, 0
-    while following < count or live:
-        t = submit[following] if following < count else FAR
+    live, wait, free, following, brought = 0, 0, capacity, 0, 0
+    while following < count or live or wait:
+        t = min(submit[following] if following < count else FAR, arrive[brought])
         if live:
             t = min(t, ends[0])
+        while arrive[brought] <= t:
+            free += bring[brought]
+            brought += 1
         while live and ends[0] <= t:
             free += need[jobs[0]]
             pop(ends, jobs, live)
@@ -272,12 +260,12 @@ def reach(
 
 @njit(cache=True)
 def _easy(
-    submit: Array, length: Array, need: Array, limit: Array, capacity: int,
+    submit: Array, length: Array, need: Array, limit: Array, capacity: int, arrive: Array, bring: Array,
     sizes: Array, kind: Array, rank: Array, order: Array, begin: Array, tree_at: Array, leaves: Array, tree: Array,
     width: int, buckets: int, start: Array,
 ) -> None:  # fmt: skip
     count, kinds = len(submit), len(sizes)
-    room = min(count, capacity) + 1
+    room = min(count, capacity + bring.sum()) + 1
     ends, slots = np.empty(room, np.int64), np.empty(room, np.int64)
     spare = np.arange(room - 1, -1, -1)  # a stack of the slots that no running job has
     spares = room
@@ -286,13 +274,19 @@ def _easy(
     total, group = np.zeros(buckets, np.int64), np.zeros(buckets // GROUP, np.int64)
     candidate = np.empty(kinds, np.int64)
     going = np.empty(count, np.int64)  # what starts in this pass
-    live, free, following, waits, front = 0, capacity, 0, 0, 0
+    live, free, following, waits, front, brought, has = 0, capacity, 0, 0, 0, 0, capacity
     head, shadow, extra = np.int64(-1), np.int64(0), np.int64(0)
-    while following < count or live:
-        t = submit[following] if following < count else FAR
-        ended = False
+    while following < count or live or waits:
+        t, ended = min(submit[following] if following < count else FAR, arrive[brought]), False
+        if live:
+            t = min(t, ends[0])
+        while arrive[brought] <= t:
+            free += bring[brought]
+            has += bring[brought]
+            brought += 1
+            ended = True
         if live and ends[0] <= t:
-            t, ended = ends[0], True
+            ended = True
             while live and ends[0] <= t:
                 slot = slots[0]
                 pop(ends, slots, live)
@@ -340,14 +334,22 @@ def _easy(
             going, 0, goes, t, length, need, limit, ends, slots, live, spare, spares,
             due, weight, width, first, after, before, total, group,
         )  # fmt: skip
-        if not (waits and free):
+        anybody = False  # else no reservation is needed
+        if waits:
+            for size in range(kinds):
+                if sizes[size] > free or anybody:
+                    break
+                anybody = tree[tree_at[size] + 1] < FAR
+        if not anybody:
             head = np.int64(-1)
             continue
         entered = goes
         if ended or front != head:
             head = np.int64(front)
-            shadow, by = reach(t, need[head] - free, due, weight, width, first, after, total, group)
-            extra = free + by - need[head]
+            shadow, extra = FAR, FAR  # of a head that is larger than the machine is so far
+            if need[head] <= has:
+                shadow, by = reach(t, need[head] - free, due, weight, width, first, after, total, group)
+                extra = free + by - need[head]
             for size in range(kinds):
                 if sizes[size] > free:
                     break

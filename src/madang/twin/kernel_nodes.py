@@ -417,7 +417,13 @@ def _easy(
                     front, blocked = job, True
                 waits += 1
                 put(tree, tree_at[kind[job]], leaves[kind[job]], rank[job], limit[job])
-        if waits < 2 or nodes[0] == len(free):
+        anybody = False  # else no reservation is needed
+        if waits > 1:
+            for size in range(kinds):
+                if tree[tree_at[size] + 1] < FAR and _fits(sizes[size], spread, each, nodes):
+                    anybody = True
+                    break
+        if not anybody:
             head = NONE
             continue
         if ended or front != head or not settled:

@@ -33,7 +33,7 @@ class Spread:
         return cls(len(ordered), sum(ordered) / len(ordered), p50, p90, p95, p99, ordered[-1])
 
 
-def percentile(ordered: Sequence[int], share: float) -> float:
+def percentile(ordered: Sequence[float], share: float) -> float:
     """
     >>> percentile([0, 10], 0.95)
     9.5

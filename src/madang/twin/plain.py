@@ -29,10 +29,15 @@ class TooMuch(Exception):
     """The queue is so long that a compiled kernel is worth its start."""
 
 
+def _arriving(machine: Machine) -> list[tuple[int, int, Any]]:
+    """Deliveries, as ends of what no job holds: sorted, so a heap."""
+    return [(t, -1, gpus) for t, gpus in machine.deliveries]
+
+
 def first_come(jobs: Jobs, machine: Machine) -> list[int]:
     """FCFS: from the front of the queue; the first that doesn't fit stops the pass. So starts are in order."""
     room: Any = Nodes(machine) if machine.nodes_of else Pool(machine)
-    live: list[tuple[int, int, Any]] = []
+    live: list[tuple[int, int, Any]] = _arriving(machine)
     starts, t = [], 0
     for job, (submit, run, need) in enumerate(zip(jobs.submit, jobs.run, jobs.need, strict=True)):
         t = max(t, submit)
@@ -51,7 +56,7 @@ def by_key(jobs: Jobs, machine: Machine, key: Sequence[int]) -> list[int]:
     """The queue by `key` (then by arrival), made anew in every pass; the first that doesn't fit stops it."""
     room: Any = Nodes(machine) if machine.nodes_of else Pool(machine)
     starts = [0] * len(jobs.submit)
-    live: list[tuple[int, int, Any]] = []
+    live: list[tuple[int, int, Any]] = _arriving(machine)
     queue: list[tuple[int, int]] = []
     submit, following, count = jobs.submit, 0, len(jobs.submit)
     while following < count or live:
@@ -78,31 +83,43 @@ def shortest(jobs: Jobs, machine: Machine) -> list[int]:
 
 def easy(jobs: Jobs, machine: Machine, patience: int = NEVER) -> list[int]:
     """EASY backfill. Raises TooMuch after more than `patience` looks at waiting jobs (a pool only)."""
-    return easy_nodes(jobs, machine) if machine.nodes_of else easy_pool(jobs, machine.gpus, patience)
+    return easy_nodes(jobs, machine) if machine.nodes_of else easy_pool(jobs, machine, patience)
 
 
-def easy_pool(jobs: Jobs, capacity: int, patience: int = NEVER) -> list[int]:
+def easy_pool(jobs: Jobs, machine: Machine, patience: int = NEVER) -> list[int]:
     """EASY on a pool: the head of the queue has a reservation, made anew in every pass; a later job starts now if it
     ends by its limit at the reservation's time at the latest, or needs no more GPUs than the head leaves over then.
 
-    Where only arrivals happen the reservation still holds, and only the newcomers are looked at.
+    Where only arrivals happen the reservation still holds, and only the newcomers are looked at. A head that is larger
+    than the machine is so far has no reservation, and holds nobody up.
     """
     submit, run, need, limit = jobs
     starts = [0] * len(submit)
+    deliveries = list(reversed(machine.deliveries))
     live: list[tuple[int, int]] = []  # (end, job)
     due: list[tuple[int, int]] = []  # (start + limit, job), sorted
     queue: list[int] = []
-    free, following, count = capacity, 0, len(submit)
+    free, following, count = machine.gpus, 0, len(submit)
     head, shadow, extra = -1, 0, 0
-    while following < count or live:
-        t = submit[following] if following < count else NEVER
-        ended = bool(live) and live[0][0] <= t
-        if ended:
+    while following < count or live or queue:
+        t, ended = submit[following] if following < count else NEVER, False
+        if live and live[0][0] <= t:
             t = live[0][0]
-            while live and live[0][0] <= t:
-                job = heappop(live)[1]
-                free += need[job]
-                del due[bisect_left(due, (starts[job] + limit[job], job))]
+        if deliveries and deliveries[-1][0] <= t:
+            t = deliveries[-1][0]
+            while deliveries and deliveries[-1][0] <= t:
+                free, ended = free + deliveries.pop()[1], True
+        while live and live[0][0] <= t:
+            job = heappop(live)[1]
+            free, ended = free + need[job], True
+            del due[bisect_left(due, (starts[job] + limit[job], job))]
+        while following < count and submit[following] <= t:
+            if queue or need[following] > free:
+                break
+            starts[following], free = t, free - need[following]
+            heappush(live, (t + run[following], following))
+            insort(due, (t + limit[following], following))
+            following += 1
         known = len(queue)
         while following < count and submit[following] <= t:
             queue.append(following)
@@ -144,11 +161,13 @@ def easy_pool(jobs: Jobs, capacity: int, patience: int = NEVER) -> list[int]:
 
 def _reservation(wanted: int, free: int, due: list[tuple[int, int]], need: list[int]) -> tuple[int, int]:
     """(when the head can start by the limits of what runs, GPUs left over then). What ends together counts together."""
-    for at, group in groupby(due, itemgetter(0)):
-        free += sum(need[job] for _at, job in group)
-        if free >= wanted:
-            return at, free - wanted
-    raise AssertionError("a job larger than the machine is never queued")
+    last = NEVER
+    for at, job in due:
+        if free >= wanted and at > last:
+            break
+        free += need[job]
+        last = at
+    return (last, free - wanted) if free >= wanted else (NEVER, NEVER)
 
 
 def easy_nodes(jobs: Jobs, machine: Machine) -> list[int]:

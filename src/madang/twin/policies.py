@@ -47,9 +47,11 @@ def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engin
         raise BadInput(f"no policy is called {policy!r}: {', '.join(POLICIES)}")
     if policy == "conservative" and machine.nodes_of:
         raise BadInput("conservative backfill is defined on a pool: leave --nodes-of out")
-    if (largest := max(trace.gpus)) > machine.gpus:
-        raise BadInput(f"a job asks for {largest:,} GPUs of {machine.gpus:,}: read the trace for this machine")
-    compiled = find_spec("numba") is not None
+    if policy == "conservative" and machine.deliveries:
+        raise BadInput("conservative backfill is defined for a machine that stays as it is")
+    if (largest := max(trace.gpus)) > machine.most:
+        raise BadInput(f"a job asks for {largest:,} GPUs of {machine.most:,}: read the trace for this machine")
+    compiled = has_kernel()
     if engine == "numba" and not compiled:
         raise BadInput("the compiled kernel needs the extra “twin”: pip install 'madang[twin]'")
     if engine == "numba" or (engine == "auto" and compiled and len(trace) > SMALL):
@@ -65,6 +67,10 @@ def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engin
         return Outcome(plain.easy(jobs, machine, PATIENCE if compiled and engine == "auto" else plain.NEVER), "plain")
     except plain.TooMuch:
         return _compiled(trace, machine, policy)
+
+
+def has_kernel() -> bool:
+    return find_spec("numba") is not None
 
 
 def _compiled(trace: Trace, machine: Machine, policy: str) -> Outcome:

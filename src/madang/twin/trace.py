@@ -92,7 +92,9 @@ class Trace:
 
 
 def canonical(raw: Raw, gpus: int | None = None) -> Trace:
-    """Jobs that a machine of `gpus` can run (any, where None), in the order of arrival, every change counted.
+    """Jobs that a machine of `gpus` can run, in the order of arrival, every change counted.
+
+    Where `gpus` is None, the machine is the one that the trace names; where it names none, every job stays.
 
     Raises BadInput where no job is left.
 
@@ -102,7 +104,7 @@ def canonical(raw: Raw, gpus: int | None = None) -> Trace:
     (['b', 'a'], [0, 60], [20, 1], [20, 1], 10)
     """
     gone = {"no size": 0, "no run": 0, "negative submit": 0, "too large": 0}
-    most = MAX_SIZE if gpus is None else gpus
+    most = gpus or raw.machine_gpus or MAX_SIZE
     rows = []
     for row, (size, run, submit) in enumerate(zip(raw.gpus, raw.run, raw.submit, strict=True)):
         if size <= 0:

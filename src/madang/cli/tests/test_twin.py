@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import pytest
 from typer.testing import CliRunner
@@ -46,9 +47,10 @@ def test_run_writes_the_starts_in_the_traces_order_on_its_own_clock(trace, tmp_p
         (("--compat", "helios-sjf", "--nodes-of", 2), "c,1007\na,1000\nb,1012\nd,1022\n"),
     ],
 )
-def test_every_policy_can_be_asked_for(trace, tmp_path, options, starts):
+@pytest.mark.parametrize("engine", ["plain", *(["numba"] if find_spec("numba") else [])])
+def test_every_policy_can_be_asked_for(trace, tmp_path, options, starts, engine):
     out = tmp_path / "starts.csv"
-    answer = ask("run", trace, "--gpus", 4, *options, "--starts", out)
+    answer = ask("run", trace, "--gpus", 4, *options, "--engine", engine, "--starts", out)
     assert answer.exit_code == 0, answer.output
     assert out.read_text(encoding="utf-8") == "id,start\n" + starts
     assert "mean bounded slowdown" in answer.stdout

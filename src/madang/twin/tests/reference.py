@@ -9,8 +9,15 @@ Job = tuple[int, int, int, int]
 
 
 class Reference:
-    def __init__(self, jobs: list[Job], gpus: int, nodes_of: int = 0, place: str = "pack") -> None:
-        self.jobs, self.gpus, self.each, self.place = jobs, gpus, nodes_of, place
+    def __init__(
+        self,
+        jobs: list[Job],
+        gpus: int,
+        nodes_of: int = 0,
+        place: str = "pack",
+        deliveries: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        self.jobs, self.gpus, self.each, self.place, self.deliveries = jobs, gpus, nodes_of, place, deliveries
         self.start: dict[int, int] = {}
         self.where: dict[int, dict[int, int]] = {}  # job: {node: GPUs}
         self.reserved: dict[int, int] = {}
@@ -20,7 +27,8 @@ class Reference:
         t = -1
         while len(self.start) < len(self.jobs):
             ends = [self.start[job] + self.jobs[job][1] for job in self.start]
-            t = min(x for x in [*(job[0] for job in self.jobs), *ends, *self.reserved.values()] if x > t)
+            brought = [at for at, _gpus in self.deliveries]
+            t = min(x for x in [*(job[0] for job in self.jobs), *ends, *self.reserved.values(), *brought] if x > t)
             getattr(self, policy)(t)
         return [self.start[job] for job in range(len(self.jobs))]
 
@@ -37,7 +45,9 @@ class Reference:
         return [job for job in self.running(t) if self.start[job] + self.jobs[job][3] > u]
 
     def free(self, t: int, u: int) -> int:
-        return self.gpus - sum(self.jobs[job][2] for job in self.held(t, u))
+        """At u, as far as is known at t: a delivery counts once it is there."""
+        there = self.gpus + sum(gpus for at, gpus in self.deliveries if at <= t)
+        return there - sum(self.jobs[job][2] for job in self.held(t, u))
 
     def nodes(self, held: list[int]) -> list[int]:
         free = [self.each] * (self.gpus // self.each)
@@ -97,7 +107,8 @@ class Reference:
         if self.each:
             begin = next(u for u in instants if self.placed(self.nodes(self.held(t, u)), self.jobs[head][2]))
         else:
-            begin = next(u for u in instants if all(self.free(t, v) >= self.jobs[head][2] for v in instants if v >= u))
+            need = self.jobs[head][2]
+            begin = next((u for u in instants if all(self.free(t, v) >= need for v in instants if v >= u)), 1 << 40)
         self.promises.append((t, head, begin))
         for job in rest:
             _submit, _run, need, limit = self.jobs[job]

@@ -29,13 +29,23 @@ def crowds(draw: st.DrawFn, nodes: bool = False) -> tuple[list[Job], Machine]:
     return [(submit - first, run, need, run + more) for submit, run, need, more in drawn], Machine(gpus, each, place)
 
 
+@st.composite
+def growing(draw: st.DrawFn) -> tuple[list[Job], Machine]:
+    """Sometimes a job is larger than the machine is at first."""
+    jobs, machine = draw(crowds())
+    less = draw(st.integers(1, machine.gpus))
+    more = draw(st.lists(st.tuples(st.integers(0, 90), st.integers(1, 4)), max_size=3))
+    given_back = [(draw(st.integers(0, 90)), machine.gpus - less)] if machine.gpus > less else []
+    return jobs, Machine(less, deliveries=tuple(sorted([*more, *given_back])))
+
+
 def trace_of(jobs: list[Job]) -> Trace:
     submit, run, gpus, limit = zip(*jobs, strict=True)
     return from_columns(submit=submit, run=run, gpus=gpus, limit=limit)
 
 
 def by_reference(jobs: list[Job], machine: Machine, policy: str) -> list[int]:
-    return Reference(jobs, machine.gpus, machine.nodes_of, machine.place).simulate(policy)
+    return Reference(jobs, machine.gpus, machine.nodes_of, machine.place, machine.deliveries).simulate(policy)
 
 
 def plainly(jobs: list[Job], machine: Machine, policy: str) -> list[int]:
@@ -54,14 +64,20 @@ def test_the_plain_loop_is_the_definition_on_nodes(policy, crowd):
     assert plainly(*crowd, policy) == by_reference(*crowd, policy)
 
 
+@pytest.mark.parametrize("policy", ["fcfs", "sjf", "easy"])
+@given(growing())
+def test_the_plain_loop_is_the_definition_on_a_machine_that_grows(policy, crowd):
+    assert plainly(*crowd, policy) == by_reference(*crowd, policy)
+
+
 @compiled
 @settings(deadline=None)
 @pytest.mark.parametrize("policy", ["fcfs", "sjf", "easy", "conservative"])
-@given(st.one_of(crowds(), crowds(nodes=True)))
+@given(st.one_of(crowds(), crowds(nodes=True), growing()))
 def test_the_kernel_is_the_plain_loop(policy, crowd):
     jobs, machine = crowd
-    if policy == "conservative" and machine.nodes_of:
-        machine = Machine(machine.gpus)
+    if policy == "conservative":
+        machine = Machine(machine.most)
     assert list(simulate(trace_of(jobs), machine, policy, "numba").starts) == plainly(jobs, machine, policy)
 
 
