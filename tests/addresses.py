@@ -56,6 +56,10 @@ def _role(t: Tenant) -> int:
     return t.officer.roles.get().pk
 
 
+def _plan(t: Tenant) -> list[dict[str, Any]]:
+    return [{"id": t.plan.pk}]
+
+
 STEPS = ("basics", "lines", "discounts", "criteria", "rules", "form", "preview", "nothing")
 PAGES: dict[str, Where] = {
     "account_reset_password_from_key": lambda t: [{"uidb36": "1", "key": "set-password"}],
@@ -103,6 +107,12 @@ PAGES: dict[str, Where] = {
     "outcomes:return": _outcome,
     "outcomes:evidence": lambda t: [{"id": t.outcome.pk, "evidence": t.evidence.pk}],
     "insight:trace": lambda t: [{"code": t.indicator.code}],
+    "planning:plan": _plan,
+    "planning:edit": _plan,
+    "planning:simulate": _plan,
+    "planning:stop": _plan,
+    "planning:state": _plan,
+    "planning:download": _plan,
     "identity:organization": lambda t: [{"id": t.organization.pk}],
     "identity:organization-edit": lambda t: [{"id": t.organization.pk}],
     "identity:invite": lambda t: [{"id": t.organization.pk}],

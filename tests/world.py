@@ -36,6 +36,8 @@ from madang.jobs import actions as jobs
 from madang.jobs.models import Job
 from madang.outcomes import actions as outcomes
 from madang.outcomes.models import Outcome as OutcomeRow
+from madang.planning.models import Plan
+from madang.planning.tests import make as planning
 from madang.programs import actions as programs
 from madang.programs.models import Indicator, Program, Purse, ReferenceFigure, Source
 from madang.programs.tests import make as program_make
@@ -105,6 +107,7 @@ class Tenant:
     source: Source
     purse: Purse
     figure: ReferenceFigure
+    plan: Plan  # the site's, not the company's: simulated
     file: str = "result.txt"
     more_calls: list[Call] = field(default_factory=list)  # where there are many rows: with thirty-odd applications each
 
@@ -283,6 +286,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         source=source,
         purse=purse,
         figure=figure,
+        plan=planning.simulated(operator),
     )
 
 

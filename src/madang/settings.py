@@ -32,6 +32,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 ROOMS = [
     "madang.portal",
     "madang.insight",
+    "madang.planning",
     "madang.outcomes",
     "madang.facilities.compute",
     "madang.jobs",

@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compute/", include("madang.facilities.compute.urls")),
     path("outcomes/", include("madang.outcomes.urls")),
     path("board/", include("madang.insight.urls")),
+    path("plans/", include("madang.planning.urls")),
     path("", include("madang.identity.urls")),
     path("", include("madang.calls.urls")),
     path("", include("madang.portal.urls")),

@@ -113,6 +113,8 @@ def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
         (Role.OFFICER, _("Manage calls"), "calls:managed"),
         (Role.OFFICER, _("Grants"), "grants:list"),
         (Role.REVIEWER, _("Reviews"), "calls:reviews"),
+        (Role.EXECUTIVE, _("Plans"), "planning:list"),
+        (Role.OPERATOR, _("Plans"), "planning:list"),
         (Role.OPERATOR, _("People"), "identity:people"),
         (Role.OPERATOR, _("Compute"), "compute:health"),
         (Role.STEWARD, _("Compute"), "compute:partitions"),
@@ -120,7 +122,7 @@ def _menu(known: bool, access: Access) -> list[tuple[str, str]]:
         (Role.AUDITOR, _("Log"), "identity:log"),
         (Role.AUDITOR, _("Ledger"), "grants:ledger"),
     ]
-    entries += [(label, page) for role, label, page in work if access.somewhere(role)]
+    entries += dict.fromkeys((label, page) for role, label, page in work if access.somewhere(role))
     # The agency's own people belong to an organization too, but it isn't a tenant of itself.
     if access.organizations and not (access.somewhere(Role.OFFICER) or access.somewhere(Role.OPERATOR)):
         entries += [(_("Grants"), "grants:list"), (_("Jobs"), "compute:jobs")]

@@ -148,6 +148,7 @@ def _staff(roles: set[str]) -> list[Link]:
     """Where each role works, beside the queue."""
     links = [
         (Role.EXECUTIVE, _("Board"), _("Promised beside done: H·I·D·E and the five conditions."), "insight:board"),
+        (Role.EXECUTIVE, _("Capacity plans"), _("What each stage buys, and when the next is needed."), "planning:list"),
         (Role.OFFICER, _("Calls"), _("Write a call, screen, assign, decide."), "calls:managed"),
         (Role.OFFICER, _("Programs"), _("Money, indicators and targets."), "programs:list"),
         (Role.STEWARD, _("Resources"), _("What is lent, at which rate, and whether it is lent now."), "catalog:list"),

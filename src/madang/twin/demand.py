@@ -174,7 +174,8 @@ def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: in
         raise BadInput("nobody asks for anything: no job to simulate")
     joined = [np.concatenate(column) for column in columns]
     order = np.argsort(joined[0], kind="stable")
-    return Made(*(column[order] for column in joined), names=tuple(program.name for program in programs))
+    submit, run, gpus, limit, number_of = (column[order] for column in joined)
+    return Made(submit, run, gpus, limit, number_of, tuple(program.name for program in programs))
 
 
 def fit(trace: Trace, name: str = "as recorded") -> Program:
@@ -190,7 +191,7 @@ def fit(trace: Trace, name: str = "as recorded") -> Program:
         at = trace.offset + submit
         hours[at // 3600 % 24] += 1
         weekdays[(at // DAY_S + 3) % 7] += 1  # 1970 began on a Thursday
-    lengths = []
+    lengths: list[tuple[int, Lengths]] = []
     for top in (1, 4, 8, 64, 1 << 31):
         low = lengths[-1][0] if lengths else 0
         runs = [run for size, its in by_size.items() if low < size <= top for run in its]

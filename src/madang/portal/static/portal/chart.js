@@ -25,7 +25,10 @@ window.madangCharts = () => {
       ...option,
       xAxis: axes(option.xAxis),
       yAxis: axes(option.yAxis),
-      series: [].concat(option.series || []).map((given) => (given.type === "bar" ? { barMaxWidth: 40, ...given } : given)),
+      // A series may name its color by number, so that a band has that of its line.
+      series: [].concat(option.series || []).map(({ tone, ...given }) => ({
+        ...(given.type === "bar" && { barMaxWidth: 40 }), ...(tone && { color: color(`--chart-${tone}`) }), ...given,
+      })),
       legend: option.legend && { textStyle: text, top: 0, ...option.legend },
     });
     new ResizeObserver(() => chart.resize()).observe(place);

@@ -1,0 +1,1 @@
+"""Capacity plans: stages, demand, and what the twin says of them."""

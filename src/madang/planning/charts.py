@@ -1,0 +1,77 @@
+"""The pictures of an answer, as options for the charts of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from madang.planning.queries import Seen
+
+HOUR = 3600
+
+
+def waits(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
+    """p95 wait in hours by quarter: as planned, with slips, and of other plans."""
+    quarters = seen.result["quarters"]
+    series = _band(_("as planned"), [_of(quarter["planned"]) for quarter in quarters])
+    if any(quarter["planned"]["gpus"] != quarter["slipped"]["gpus"] for quarter in quarters):
+        series += _band(_("with delays"), [_of(quarter["slipped"]) for quarter in quarters], tone=2)
+    for tone, other in enumerate(compared, 3):
+        values = [_of(quarter["planned"])[0] for quarter in other.result["quarters"]][: len(quarters)]
+        series.append(
+            {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
+        )
+    return _chart(seen, _("hours"), series)
+
+
+def machine(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
+    """Utilization in percent by quarter, with the GPUs that are there."""
+    quarters = seen.result["quarters"]
+    series = _band(
+        _("as planned"), [[_percent(value) for value in quarter["planned"]["utilization"]] for quarter in quarters]
+    )
+    for tone, other in enumerate(compared, 3):
+        values = [_percent(quarter["planned"]["utilization"][0]) for quarter in other.result["quarters"]][
+            : len(quarters)
+        ]
+        series.append(
+            {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
+        )
+    return _chart(seen, "%", series) | {"yAxis": {"type": "value", "name": "%", "min": 0, "max": 100}}
+
+
+def _of(answer: dict[str, Any]) -> list[float]:
+    return [round(value / HOUR, 2) for value in answer["wait"]["p95"]]
+
+
+def _percent(value: float) -> float:
+    return round(value * 100, 1)
+
+
+def _band(name: str, values: Sequence[Sequence[float]], tone: int = 1) -> list[dict[str, Any]]:
+    """(mean, low, high): the mean as a line, the rest as an area, stacked on the low end, that no legend names."""
+    bare: dict[str, Any] = {"type": "line", "tone": tone, "stack": name, "symbol": "none"}
+    bare |= {"lineStyle": {"opacity": 0}, "tooltip": {"show": False}}
+    return [
+        {"type": "line", "name": name, "tone": tone, "data": [mean for mean, _low, _high in values]},
+        {**bare, "data": [low for _mean, low, _high in values]},
+        {**bare, "data": [round(high - low, 2) for _mean, low, high in values], "areaStyle": {"opacity": 0.18}},
+    ]
+
+
+def _other(other: Seen, tone: int, values: Sequence[float]) -> dict[str, Any]:
+    return {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
+
+
+def _chart(seen: Seen, unit: str, series: list[dict[str, Any]]) -> dict[str, Any]:
+    quarters = [seen.plan.begins(quarter["quarter"]).strftime("%Y-%m") for quarter in seen.result["quarters"]]
+    return {
+        "tooltip": {"trigger": "axis"},
+        "legend": {"data": [one["name"] for one in series if "name" in one]},
+        "grid": {"left": 8, "right": 16, "top": 64, "bottom": 8, "containLabel": True},
+        "xAxis": {"type": "category", "data": quarters},
+        "yAxis": {"type": "value", "name": unit, "min": 0},
+        "series": series,
+    }

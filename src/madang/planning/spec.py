@@ -1,0 +1,61 @@
+"""A plan as its page keeps it, and as the twin wants it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from madang.twin import BadInput
+from madang.twin.demand import Lengths, Program, like
+from madang.twin.plan import Money, Stage
+from madang.twin.plan import Plan as TwinPlan
+
+
+def wanted(facts: dict[str, Any]) -> TwinPlan:
+    """The twin's plan of a plan's columns. Raises BadInput."""
+    stages = []
+    for stage in facts["stages"]:
+        day = (date.fromisoformat(stage["on"]) - facts["starts_on"]).days
+        if day < 1:
+            raise BadInput(_("A stage comes after the first day of the plan."))
+        low, likely, high = stage["slip_days"]
+        stages.append(Stage(day, stage["gpus"], (low, likely, high), stage["cost_krw"]))
+    programs = tuple(
+        like(program["name"], program["shape"], program["gpu_hours_a_day"], program["growth_percent"] / 100)
+        for program in facts["programs"]
+    )
+    money = None
+    if facts["years_of_use"] is not None and facts["running_krw"] is not None:
+        money = Money(facts["years_of_use"], facts["running_krw"])
+    return TwinPlan(
+        gpus=facts["gpus"],
+        stages=tuple(stages),
+        programs=programs,
+        quarters=facts["quarters"],
+        policy=facts["policy"],
+        promise_s=facts["promise_minutes"] * 60,
+        seeds=facts["seeds"],
+        cost_krw=facts["cost_krw"],
+        money=money,
+    )
+
+
+def kept(plan: TwinPlan) -> dict[str, Any]:
+    """As JSON."""
+    return asdict(plan)
+
+
+def again(kept: dict[str, Any]) -> TwinPlan:
+    """The plan that `kept` kept."""
+    programs = []
+    for program in kept["programs"]:
+        lengths = tuple((top, Lengths(**of)) for top, of in program["lengths"])
+        sizes = tuple((size, share) for size, share in program["sizes"])
+        tuples = {name: tuple(program[name]) for name in ("asked", "hours", "weekdays")}
+        programs.append(Program(**{**program, **tuples, "sizes": sizes, "lengths": lengths}))
+    stages = [Stage(**{**stage, "slip_days": tuple(stage["slip_days"])}) for stage in kept["stages"]]
+    money = Money(**kept["money"]) if kept["money"] else None
+    return TwinPlan(**{**kept, "programs": tuple(programs), "stages": tuple(stages), "money": money})

@@ -1,0 +1,282 @@
+"""What a plan buys: a machine that grows in stages, demand that grows by program, and how long jobs wait, by quarter.
+
+A quarter is a sample of its days, simulated from an empty machine; the first third of it warms up and isn't measured.
+Where more is asked for than there is, the queue would grow without end and a sample can't show how far: `load` says so.
+One point is (quarter, seed); it depends on nothing else, so points run in any order and on any number of processes, and
+give the same. Needs numpy and numba (the extra `twin`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from madang.twin.cluster import Machine
+from madang.twin.demand import DAY_S, Program, generate, jobs_a_day
+from madang.twin.errors import BadInput
+from madang.twin.measure import SIZES
+from madang.twin.sure import Band, band
+
+QUARTER_DAYS = 91
+SAMPLE_JOBS = 300_000
+SAMPLE_DAYS = (3, 28)
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A delivery: day from the start of the plan, GPUs, what it costs, and by how many days it slips: at least, most
+    likely, at most. One draw is shared by all stages of a plan, one is each stage's own; none overtakes an earlier one.
+    """
+
+    day: int
+    gpus: int
+    slip_days: tuple[int, int, int] = (0, 0, 0)
+    cost_krw: int | None = None
+
+
+@dataclass(frozen=True)
+class Money:
+    """Straight-line: a stage's cost over `years_of_use`, and the running cost of a GPU and year. None is invented."""
+
+    years_of_use: int
+    running_krw: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`gpus` are there at the start; `promise_s` is the p95 wait that the site wants to keep."""
+
+    gpus: int
+    stages: tuple[Stage, ...]
+    programs: tuple[Program, ...]
+    quarters: int
+    policy: str = "easy"
+    promise_s: int = 3600
+    seeds: int = 5
+    cost_krw: int | None = None  # of what is there at the start
+    money: Money | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus < 1 or not 1 <= self.quarters <= 60 or not 1 <= self.seeds <= 50:
+            raise BadInput("a plan has at least 1 GPU, 1 to 60 quarters and 1 to 50 seeds")
+        if [stage.day for stage in self.stages] != sorted({stage.day for stage in self.stages}):
+            raise BadInput("stages come in the order of their days, no two on one day")
+        if any(stage.gpus < 1 or list(stage.slip_days) != sorted(stage.slip_days) for stage in self.stages):
+            raise BadInput("a stage has at least 1 GPU, and slips by least, most likely and most days")
+        if self.policy == "conservative":
+            raise BadInput("a plan is simulated under fcfs, sjf or easy")
+
+    def slips(self, seed: int) -> list[int]:
+        """The day of each stage as it slips."""
+        random = Random(f"slip {seed}")  # noqa: S311
+        shared = random.random()
+        days: list[int] = []
+        for stage in self.stages:
+            low, likely, high = stage.slip_days
+            late = max(_triangle(shared, low, likely, high), _triangle(random.random(), low, likely, high) // 2)
+            days.append(max([stage.day + late, *days[-1:]]))
+        return days
+
+    def capacity(self, day: int, days: Sequence[int] | None = None) -> int:
+        """GPUs on that day, with the stages on the days as planned or as given."""
+        when = [stage.day for stage in self.stages] if days is None else days
+        return self.gpus + sum(stage.gpus for at, stage in zip(when, self.stages, strict=True) if at <= day)
+
+    def offered(self, day: int) -> float:
+        """GPU-hours a day that are asked for then."""
+        return sum(program.gpu_hours_a_day * (1 + program.growth) ** (day / 365) for program in self.programs)
+
+
+def points(plan: Plan) -> list[tuple[int, int]]:
+    return [(quarter, seed) for quarter in range(plan.quarters) for seed in range(plan.seeds)]
+
+
+def point(plan: Plan, quarter: int, seed: int) -> dict[str, Any]:
+    """One quarter under one seed: as planned and as it slips."""
+    first, days = quarter * QUARTER_DAYS, sample_days(plan, quarter)
+    planned = plan.capacity(first)
+    slipped = plan.capacity(first, plan.slips(seed))
+    made = {"quarter": quarter, "seed": seed, "days": days, "planned": _simulate(plan, first, days, seed, planned)}
+    return made | {"slipped": made["planned"] if slipped == planned else _simulate(plan, first, days, seed, slipped)}
+
+
+def sample_days(plan: Plan, quarter: int) -> int:
+    day = quarter * QUARTER_DAYS
+    rate = sum(jobs_a_day(program) * (1 + program.growth) ** (day / 365) for program in plan.programs)
+    least, most = SAMPLE_DAYS
+    return max(least, min(most, int(SAMPLE_JOBS / max(rate, 1))))
+
+
+def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[str, Any]:
+    import numpy as np
+
+    from madang.twin import kernel
+
+    made = generate(plan.programs, days=days, seed=seed, first_day=first, largest=gpus)
+    start = kernel.simulate(made.submit, made.run, made.gpus, made.limit, Machine(gpus), plan.policy)
+    begin, end = days * DAY_S // 3, days * DAY_S
+    inside = np.clip(np.minimum(start + made.run, end) - np.maximum(start, begin), 0, None)
+    measured = made.submit >= begin
+    wait = (start - made.submit)[measured]
+    sizes, programs = made.gpus[measured], made.program[measured]
+
+    def waits(chosen: Any) -> dict[str, float] | None:
+        if not len(chosen):
+            return None
+        p50, p95 = np.quantile(chosen, [0.5, 0.95])
+        return {"jobs": len(chosen), "mean": float(chosen.mean()), "p50": float(p50), "p95": float(p95)}
+
+    return {
+        "gpus": gpus,
+        "load": plan.offered(first) / (gpus * 24),
+        "utilization": float((inside * made.gpus).sum() / (gpus * (end - begin))),
+        "wait": waits(wait) or {"jobs": 0, "mean": 0.0, "p50": 0.0, "p95": 0.0},
+        "by_size": {name: waits(wait[(sizes >= low) & (sizes <= high)]) for low, high, name in SIZES},
+        "by_program": {name: waits(wait[programs == number]) for number, name in enumerate(made.names)},
+    }
+
+
+def run(
+    plan: Plan, *, processes: int = 1, told: Callable[[int, int], bool] = lambda done, total: True
+) -> dict[str, Any]:
+    """All points, merged. `told(done, total)` is called after each, and stops the run by answering False.
+
+    Raises BadInput, and Stopped.
+    """
+    todo = points(plan)
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for made in _all(plan, todo, processes):
+        found[made["quarter"], made["seed"]] = made
+        if not told(len(found), len(todo)):
+            raise Stopped
+    return merge(plan, [found[one] for one in todo])
+
+
+class Stopped(Exception):
+    """The run was told to stop."""
+
+
+def _all(plan: Plan, todo: Sequence[tuple[int, int]], processes: int) -> Iterator[dict[str, Any]]:
+    if processes == 1:
+        yield from (point(plan, quarter, seed) for quarter, seed in todo)
+        return
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    # Forked, a process would share locks with the threads of this one.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(point, plan, quarter, seed) for quarter, seed in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def merge(plan: Plan, made: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Bands over the seeds, by quarter; when the promise is first broken; what a used GPU-hour costs, by year."""
+    quarters = []
+    for quarter in range(plan.quarters):
+        of = [one for one in made if one["quarter"] == quarter]
+        quarters.append(
+            {
+                "quarter": quarter,
+                "days": of[0]["days"],
+                **{how: _bands([one[how] for one in of]) for how in ("planned", "slipped")},
+            }
+        )
+    return {
+        "level": LEVEL,
+        "seeds": plan.seeds,
+        "promise_s": plan.promise_s,
+        "quarters": quarters,
+        "needed": {how: _needed(plan, made, how) for how in ("planned", "slipped")},
+        "cost": _cost(plan, quarters),
+        "largest_left_out": [
+            {"program": program.name, "gpus": max(size for size, _share in program.sizes)}
+            for program in plan.programs
+            if max(size for size, _share in program.sizes) > plan.gpus
+        ],
+    }
+
+
+def _bands(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def over(values: Sequence[float]) -> list[float]:
+        made: Band = band(values, "seeds", LEVEL)
+        return [round(value, 4) for value in (made.mean, made.low, made.high)]
+
+    def waits(part: Callable[[dict[str, Any]], dict[str, float] | None]) -> dict[str, Any] | None:
+        there = [found for found in map(part, runs) if found and found["jobs"]]
+        if not there:
+            return None
+        return {"jobs": round(sum(found["jobs"] for found in there) / len(there))} | {
+            name: over([found[name] for found in there]) for name in ("mean", "p50", "p95")
+        }
+
+    return {
+        "gpus": over([one["gpus"] for one in runs]),
+        "load": over([one["load"] for one in runs]),
+        "utilization": over([one["utilization"] for one in runs]),
+        "wait": waits(lambda one: one["wait"]),
+        "by_size": {name: waits(lambda one, name=name: one["by_size"][name]) for _low, _high, name in SIZES},  # type: ignore[misc]
+        "by_program": {
+            name: waits(lambda one, name=name: one["by_program"].get(name))  # type: ignore[misc]
+            for name in dict.fromkeys(name for one in runs for name in one["by_program"])
+        },
+    }
+
+
+def _needed(plan: Plan, made: Sequence[dict[str, Any]], how: str) -> dict[str, int | None]:
+    """The quarter in which the p95 wait first breaks the promise: the middle, earliest and latest of the seeds.
+
+    None where it isn't broken within the plan.
+    """
+    first: list[int] = []
+    for seed in range(plan.seeds):
+        broken = [one["quarter"] for one in made if one["seed"] == seed and one[how]["wait"]["p95"] > plan.promise_s]
+        first.append(min(broken, default=plan.quarters))
+    first.sort()
+    chosen = {"likely": first[len(first) // 2], "earliest": first[0], "latest": first[-1]}
+    return {name: quarter if quarter < plan.quarters else None for name, quarter in chosen.items()}
+
+
+def _cost(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By year; empty where a price is missing: none is invented."""
+    if plan.money is None or plan.cost_krw is None or any(stage.cost_krw is None for stage in plan.stages):
+        return []
+    years = []
+    for year in range(plan.quarters // 4):
+        begin, end = year * 365, (year + 1) * 365
+        bought = [(0, plan.cost_krw), *((stage.day, stage.cost_krw or 0) for stage in plan.stages)]
+        worn = sum(
+            cost
+            * max(0, min(end, day + plan.money.years_of_use * 365) - max(begin, day))
+            / (plan.money.years_of_use * 365)
+            for day, cost in bought
+        )
+        its = quarters[year * 4 : year * 4 + 4]
+        gpu_years = sum(quarter["planned"]["gpus"][0] for quarter in its) / 4
+        used = sum(quarter["planned"]["gpus"][0] * quarter["planned"]["utilization"][0] for quarter in its) / 4
+        total = worn + gpu_years * plan.money.running_krw
+        years.append(
+            {
+                "year": year,
+                "krw": round(total),
+                "krw_per_used_hour": round(total / (used * 8760)) if used else None,
+                "krw_per_offered_hour": round(total / (gpu_years * 8760)),
+            }
+        )
+    return years
+
+
+def _triangle(draw: float, low: int, likely: int, high: int) -> int:
+    """The quantile of a triangular distribution."""
+    if high == low:
+        return low
+    turn = (likely - low) / (high - low)
+    if draw < turn:
+        return round(low + (draw * (high - low) * (likely - low)) ** 0.5)
+    return round(high - ((1 - draw) * (high - low) * (high - likely)) ** 0.5)

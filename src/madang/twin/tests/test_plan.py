@@ -1,0 +1,108 @@
+"""What a plan buys: the same for one seed however it is run; slips only delay; no price is invented."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("numba")
+
+from madang.twin import BadInput
+from madang.twin.demand import like
+from madang.twin.plan import Money, Plan, Stage, Stopped, merge, point, points, run
+
+PLAN = Plan(
+    gpus=64,
+    stages=(Stage(91, 64, (0, 100, 400)), Stage(300, 128, (0, 100, 400))),
+    programs=(like("start-ups", "helios", 900, growth=0.5), like("research", "seren", 300)),
+    quarters=4,
+    seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return run(PLAN)
+
+
+def test_a_plan_is_the_same_again_and_on_two_processes(answer):
+    assert run(PLAN, processes=2) == answer
+    made = [point(PLAN, quarter, seed) for quarter, seed in reversed(points(PLAN))]
+    assert merge(PLAN, sorted(made, key=lambda one: (one["quarter"], one["seed"]))) == answer
+
+
+def test_a_stage_brings_the_wait_down_and_a_slip_keeps_it_up(answer):
+    before, after = (answer["quarters"][quarter] for quarter in (0, 1))
+    assert before["planned"]["gpus"][0] == 64
+    assert after["planned"]["gpus"][0] == 128
+    assert after["planned"]["wait"]["mean"][0] < before["planned"]["wait"]["mean"][0]
+    assert after["planned"]["utilization"][0] < before["planned"]["utilization"][0]
+    assert after["slipped"]["gpus"][0] <= after["planned"]["gpus"][0]
+    assert before["planned"]["load"][0] == pytest.approx(1200 / (64 * 24), rel=0.001)
+    assert set(before["planned"]["by_program"]) == {"start-ups", "research"}
+    assert before["planned"]["by_size"]["513+"] is None
+
+
+def test_the_quarter_in_which_the_promise_breaks_is_named(answer):
+    kept = [quarter["planned"]["wait"]["p95"][2] <= PLAN.promise_s for quarter in answer["quarters"]]
+    first = answer["needed"]["planned"]["earliest"]
+    assert first == (None if all(kept) else kept.index(False))
+    generous = run(replace(PLAN, promise_s=10**9, quarters=1))
+    assert generous["needed"]["planned"] == {"likely": None, "earliest": None, "latest": None}
+
+
+def test_slips_are_drawn_by_the_seed_and_no_stage_overtakes_an_earlier_one():
+    for seed in range(200):
+        days = PLAN.slips(seed)
+        assert days == PLAN.slips(seed)
+        assert days == sorted(days)
+        assert all(
+            stage.day <= day <= stage.day + 400 for stage, day in zip(PLAN.stages, days, strict=True) if day != days[0]
+        )
+    assert len({tuple(PLAN.slips(seed)) for seed in range(20)}) > 10
+
+
+def test_without_every_price_there_is_no_cost_and_with_them_it_adds_up(answer):
+    assert answer["cost"] == []
+    priced = replace(
+        PLAN,
+        cost_krw=64_000_000,
+        stages=tuple(replace(stage, cost_krw=stage.gpus * 1_000_000) for stage in PLAN.stages),
+        money=Money(years_of_use=5, running_krw=100_000),
+    )
+    (year,) = merge(priced, [point(priced, *one) for one in points(priced)])["cost"]
+    worn = 64e6 / 5 + 64e6 / 5 * (365 - 91) / 365 + 128e6 / 5 * (365 - 300) / 365
+    gpu_years = (64 + 128 + 128 + 128) / 4
+    assert year["krw"] == round(worn + gpu_years * 100_000)
+    assert year["krw_per_used_hour"] > year["krw_per_offered_hour"] > 0
+
+
+def test_a_run_can_be_stopped_and_says_how_far_it_is():
+    said = []
+
+    def told(done: int, total: int) -> bool:
+        said.append((done, total))
+        return done < 3
+
+    with pytest.raises(Stopped):
+        run(PLAN, told=told)
+    assert said == [(1, 8), (2, 8), (3, 8)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gpus": 0}, "a plan has at least 1 GPU, 1 to 60 quarters and 1 to 50 seeds"),
+        ({"stages": (Stage(9, 1), Stage(9, 1))}, "stages come in the order of their days, no two on one day"),
+        (
+            {"stages": (Stage(9, 1, (5, 2, 9)),)},
+            "a stage has at least 1 GPU, and slips by least, most likely and most days",
+        ),
+        ({"policy": "conservative"}, "a plan is simulated under fcfs, sjf or easy"),
+    ],
+)
+def test_a_plan_that_can_not_be_is_said(change, said):
+    with pytest.raises(BadInput) as told:
+        replace(PLAN, **change)
+    assert str(told.value) == said
