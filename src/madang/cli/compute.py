@@ -156,6 +156,16 @@ def submit(
         _leave(job, waited=wait)
 
 
+def _expected(found: dict[str, Any]) -> str:
+    said = found["expected"]
+    if not said:
+        return ""
+    low, middle, high = (f"{seconds / 60:,.0f}" for seconds in (said["p10_s"], said["p50_s"], said["p90_s"]))
+    if not said["known"]:
+        return f"; starts in {high} min at the latest, if every job runs to its limit"
+    return f"; starts in about {middle} min, in 8 of 10 cases in {low} to {high}"
+
+
 @answers
 def forecast(
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
@@ -178,8 +188,8 @@ def forecast(
     seen = here(found["seen_at"]) if found["seen_at"] else ""
     start = {
         "now": f"at once: {found['free']} slots were free at {seen}",
-        "waits": f"it waits: {found['ahead']} tasks were before it, {found['free']} slots free at {seen}; "
-        "how long isn't known",
+        "waits": f"it waits: {found['ahead']} tasks were before it, {found['free']} slots free at {seen}"
+        + _expected(found),
         "unknown": "not known: the engine hasn't answered lately",
     }[found["start"]]
     covered = "" if found["left_after"] >= 0 else " (not covered)"

@@ -15,8 +15,10 @@ from madang.jobs.actions import SOURCE
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Task, Watch
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
+from madang.twin.expect import Live
 from madang.workflow.errors import Missing
 from madang.workflow.models import LogLine
+from madang.workflow.moment import now
 
 PAGE = 30
 
@@ -178,3 +180,31 @@ def mismatches() -> tuple[list[Entry], list[Job]]:
     return [entry for entry in holds if entry.pk not in backed], list(
         Job.objects.filter(unheld | torn).only("id", "uuid")
     )
+
+
+LIVE_SEEN, PAST_SEEN = 5000, 1000
+
+
+def crowd(engine: str, partition: str) -> tuple[list[Live], list[float]]:
+    """(tasks of a partition that run or wait, in the order of the queue; run ÷ limit of its latest runs), of everybody.
+
+    For a forecast: nothing of it may be shown but what the forecast says.
+    """
+    at = now()
+    rows = (
+        Task.objects.filter(job__engine=engine, job__partition=partition, outcome="")
+        .exclude(job__state=JobState.ENDED)
+        .order_by("job_id", "number")
+        .values_list("job__gpus", "job__limit_s", "started_at")[:LIVE_SEEN]
+    )
+    live = [
+        Live(gpus, limit_s, None if started is None else max(0, int((at - started).total_seconds())))
+        for gpus, limit_s, started in rows
+    ]
+    ended = (
+        Run.objects.filter(job__engine=engine, job__partition=partition, started_at__isnull=False, gpu_seconds__gt=0)
+        .order_by("-id")
+        .values_list("started_at", "ended_at", "job__limit_s")[:PAST_SEEN]
+    )
+    past = [(end - start).total_seconds() / max(1, limit_s) for start, end, limit_s in ended if start]
+    return live, past

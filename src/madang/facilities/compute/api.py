@@ -165,10 +165,25 @@ class PartitionsOut(Schema):
     next: int | None = None
 
 
+class ExpectedOut(Schema):
+    """Seconds from now: in eight of ten simulated futures the first task starts between `p10_s` and `p90_s`.
+
+    `within_an_hour` is the share of futures in which it does. Where `known` is false, no job has ended here yet, every
+    job is taken to run to its limit, and the seconds are the latest.
+    """
+
+    p10_s: int
+    p50_s: int
+    p90_s: int
+    within_an_hour: float
+    futures: int
+    known: bool
+
+
 class ForecastOut(Schema):
     """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
     price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
-    "waits" (for how long isn't known) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
+    "waits" (`expected` says how long) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
     slots and `ahead` waiting tasks as seen at `seen_at`.
     """
 
@@ -180,6 +195,7 @@ class ForecastOut(Schema):
     free: int | None
     ahead: int | None
     seen_at: datetime | None
+    expected: ExpectedOut | None
 
 
 class TaskOut(Schema):

@@ -19,7 +19,7 @@ from madang.catalog.queries import rates_on
 from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
 from madang.facilities.compute import efficiency, storage, text
-from madang.facilities.compute.models import Cluster, Partition, PosixAccount
+from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
@@ -29,6 +29,7 @@ from madang.jobs.engines import EngineWithFiles, engine_named
 from madang.jobs.models import Job, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
+from madang.twin.expect import Expected, expect
 from madang.web.templatetags.madang import SEOUL
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.moment import now
@@ -118,7 +119,7 @@ class Forecast:
     """What a job would take before it is submitted. `held` is its worst case in GPU-seconds, over all of its tasks;
     `krw` that at list price and `own_krw` the organization's own share of it by its agreement, both None without a
     rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
-    `seen_at`, None where that isn't known.
+    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start.
     """
 
     held: int
@@ -129,6 +130,7 @@ class Forecast:
     free: int | None
     ahead: int | None
     seen_at: datetime | None
+    expected: Expected | None = None
 
     @property
     def covered(self) -> bool:
@@ -141,13 +143,18 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     paid, whole = offer.allocation.own_share_krw, offer.allocation.list_krw
     # Rounded up as the list price is: a job is never said to be cheaper than it can get.
     own = None if krw is None or paid is None or whole is None else -(-krw * paid // whole) if whole else 0
-    start, free, ahead, seen_at = Start.UNKNOWN, None, None, None
+    start, free, ahead, seen_at, expected = Start.UNKNOWN, None, None, None, None
     watch = jobs.watches().get(offer.partition.cluster.code)
     if watch and watch.answered_at and watch.answered_at + SILENT >= now():
         spot = _place(offer.partition, watch, offer.rate)
         free, ahead, seen_at = spot.free, spot.queued, watch.answered_at
         start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS
-    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at)
+        if start is Start.WAITS:
+            cluster = offer.partition.cluster
+            live, past = jobs.crowd(cluster.code, offer.partition.name)
+            policy = "easy" if cluster.engine == EngineKind.SLURM else "fcfs"
+            expected = expect(live, gpus, limit_s, spot.free, past, policy=policy)
+    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected)
 
 
 def price_of(job: Job) -> int | None:

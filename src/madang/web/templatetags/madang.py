@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
 
 from madang.web import amounts, korean
 
@@ -64,6 +65,24 @@ def _whole(text: str) -> str:
 def seoul(value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
     """An instant as the clocks in Gwangju show it."""
     return "" if value is None else localtime(value, SEOUL).strftime(form)
+
+
+@register.filter
+def span(seconds: float) -> str:
+    """How long: 40 s, 12 min, 3.5 h, 4.2 d."""
+    if seconds < 60:
+        return _("%(n)d s") % {"n": round(seconds)}
+    if seconds < 3600:
+        return _("%(n)d min") % {"n": round(seconds / 60)}
+    if seconds < 72 * 3600:
+        return _("%(n)s h") % {"n": f"{seconds / 3600:.1f}"}
+    return _("%(n)s d") % {"n": f"{seconds / 86_400:,.1f}"}
+
+
+@register.filter
+def share(value: float) -> str:
+    """A share as a percentage: 0.125 is 12.5%."""
+    return f"{value * 100:.1f}%"
 
 
 @register.filter

@@ -56,6 +56,7 @@ def test_a_job_by_the_api_from_balance_to_log():
         "free": None,
         "ahead": None,
         "seen_at": None,
+        "expected": None,
     }
     answer = submit(client, row, arguments=["--epochs", "3"])
     assert answer.status_code == 201
@@ -216,3 +217,33 @@ def test_a_forecast_counts_every_task_and_says_what_it_waits_for():
     assert heard(busy=7, queued=0) == ("waits", 1, 0)
     assert heard(busy=2, queued=3) == ("waits", 6, 3)
     assert heard(busy=0, queued=0, seconds=60) == ("unknown", None, None)
+
+
+def test_a_job_that_waits_is_told_when_it_starts_from_everybodys_past_and_sees_nobodys_job():
+    where = make.partition()
+    mine, theirs = make.allocation(where), make.allocation(where)
+    client = program(jobs.holder(mine))
+    asked = {"allocation": mine.pk, "gpus": 4, "limit_s": 600}
+
+    def heard(busy: int):
+        slots = [{"gpu_type": where.gpu_type, "slots": 8, "busy": busy, "queued": 1}]
+        health = {"slots": slots, "lag_s": 1, "sandbox": True, "kept_apart": True}
+        Watch.objects.update_or_create(engine=where.cluster.code, defaults={"answered_at": now(), "health": health})
+        return client.get(f"{BASE}/forecast", asked).json()
+
+    running = make.job(theirs, gpus=4, limit_s=3600, name="남의 작업")
+    running.task_rows.update(started_at=now() - timedelta(minutes=30))
+    latest = heard(busy=8)["expected"]
+    assert (latest["known"], latest["futures"]) == (False, 1)
+    assert 1790 <= latest["p10_s"] == latest["p90_s"] <= 1800
+    for _ in range(5):
+        make.ended(make.job(theirs, gpus=1, limit_s=120), ["completed"], seconds=90)
+    found = heard(busy=8)
+    said = found["expected"]
+    assert said["known"]
+    assert (
+        890 <= said["p10_s"] <= said["p50_s"] <= said["p90_s"] <= 910
+    )  # three quarters of the hour are over in a quarter
+    assert said["within_an_hour"] == 1.0
+    assert "남의 작업" not in str(found)
+    assert str(running.uuid) not in str(found)
