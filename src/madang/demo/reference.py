@@ -19,6 +19,8 @@ from madang.facilities.compute.clusters import slurms
 from madang.facilities.compute.models import Cluster
 from madang.identity import actions as identity
 from madang.identity.models import Organization, OrganizationKind, Person, Region
+from madang.planning import actions as planning
+from madang.planning.models import Plan
 from madang.programs import actions as programs
 from madang.programs.models import Indicator, Program, ReferenceFigure, Source
 
@@ -52,6 +54,9 @@ INDICATORS: list[tuple[str, str, str, str, str, str, str, str, int | None]] = [
 ]  # fmt: skip
 
 
+PFLOPS_OF_A_GPU = 0.989  # an H100 SXM, dense BF16, as NVIDIA's data sheet says
+
+
 def facts() -> dict[str, Any]:
     """The published facts, as they stand in `gwangju.toml`."""
     return tomllib.loads(FACTS.read_text(encoding="utf-8"))
@@ -67,6 +72,7 @@ def build(say: Say) -> dict[str, Person]:
     _programs(officer, known)
     say("partitions, storage, 77 instruments, the start-up camp")
     _resources(steward, people["operator"], agency, known)
+    _plan(people["executive"], known)
     return people
 
 
@@ -98,6 +104,39 @@ def _people(say: Say, known: dict[str, Any]) -> dict[str, Person]:
             is_youth_startup=False,
         )
     return people
+
+
+def _plan(executive: Person, known: dict[str, Any]) -> None:
+    """From the data center of today to 12 times its size to the 100,000 GPUs that the city wants."""
+    if Plan.objects.exists():
+        return
+    pflops = known["plan"]["pflops"]
+    today = round(pflops / PFLOPS_OF_A_GPU)
+    year = localdate().year
+    stages = [(year + 2, today * 11), (year + 4, 100_000 - today * 12)]
+    planning.save(
+        executive,
+        name=known["plan"]["name"]["ko"],
+        about=known["plan"]["about"]["ko"].format(pflops=pflops, gpus=today),
+        starts_on=date(year + 1, 1, 1),
+        gpus=today,
+        stages=[
+            {"on": date(on, 1, 1).isoformat(), "gpus": gpus, "slip_days": [0, 90, 540], "cost_krw": None}
+            for on, gpus in stages
+        ],
+        programs=[
+            {"name": "기업 지원", "shape": "helios", "gpu_hours_a_day": 900, "growth_percent": 150},
+            {"name": "연구와 초거대 모델", "shape": "philly", "gpu_hours_a_day": 600, "growth_percent": 250},
+        ],
+        policy="easy",
+        promise_minutes=60,
+        quarters=20,
+        seeds=3,
+        cost_krw=None,
+        years_of_use=None,
+        running_krw=None,
+        source="",
+    )
 
 
 def _programs(officer: Person, known: dict[str, Any]) -> None:

@@ -29,6 +29,13 @@ class PlanForm(Form):
     name = TextField(label=_("Name"), max_length=120)
     starts_on = Day(label=_("First day"))
     gpus = WholeNumber(label=_("GPUs on the first day"), min_value=1, max_value=MOST_GPUS)
+    about = TextField(
+        label=_("Assumptions"),
+        max_length=1000,
+        lines=True,
+        required=False,
+        help_text=_("What the figures rest on. Whoever reads the plan reads it, too."),
+    )
     quarters = WholeNumber(label=_("Quarters to look ahead"), min_value=1, max_value=60, initial=20)
     promise_minutes = WholeNumber(
         label=_("Promised wait (minutes)"),

@@ -31,6 +31,7 @@ class Plan(models.Model):
     """
 
     name = models.CharField(_("name"), max_length=120)
+    about = models.TextField(max_length=1000, blank=True)
     starts_on = models.DateField(_("first day"))
     gpus = models.PositiveIntegerField(_("GPUs on the first day"))
     stages = models.JSONField(default=list)

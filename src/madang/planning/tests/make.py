@@ -17,6 +17,7 @@ def facts(**changed: Any) -> dict[str, Any]:
     program = {"name": "기업 지원", "shape": "helios", "gpu_hours_a_day": 400, "growth_percent": 50}
     return {
         "name": "두 배",
+        "about": "",
         "starts_on": date(2027, 1, 1),
         "gpus": 32,
         "stages": [stage],
