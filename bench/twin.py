@@ -143,12 +143,52 @@ def shake(path: Path) -> None:
     print(json.dumps(made.as_dict()))
 
 
+def growth() -> None:
+    """Seconds of the kernel by jobs, at two loads; drawn into docs/pictures, both axes logarithmic."""
+    from math import log10
+
+    from madang.twin import Machine, kernel
+
+    picture = Path(__file__).parents[1] / "docs" / "pictures" / "twin-growth.svg"
+    kernel.simulate(*jobs(1000, GPUS, 0.95), Machine(GPUS), "easy")
+    drawn = []
+    for load, color in ((0.95, "#256ef4"), (1.5, "#c95c12")):
+        points = []
+        for count in (10**4, 10**5, 10**6, 10**7):
+            made = jobs(count, GPUS, load)
+            begun = perf_counter()
+            start = kernel.simulate(*made, Machine(GPUS), "easy")
+            seconds = perf_counter() - begun
+            longest = int((start > made[0].max()).sum())
+            rate = count / seconds / 1e6
+            print(f"load {load}: {count:>10,} jobs {seconds:8.3f} s, {rate:.2f} M/s, {longest:,} wait at the end")
+            points.append((80 + 150 * (log10(count) - 4), 260 - 70 * (log10(seconds) + 3)))
+        line = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
+        drawn.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        x, y = points[-1]
+        drawn.append(f'<text x="{x + 8:.0f}" y="{y + 4:.0f}" fill="{color}">load {load}</text>')
+    for power in range(4, 8):
+        drawn.append(f'<text x="{80 + 150 * (power - 4)}" y="290" text-anchor="middle">{10**power:,} jobs</text>')
+    for power in range(-3, 2):
+        y = 260 - 70 * (power + 3)
+        drawn.append(
+            f'<path d="M80 {y}H530" stroke="#ddd"/><text x="72" y="{y + 4}" text-anchor="end">{10.0**power:g} s</text>'
+        )
+    picture.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -40 640 340" font-family="sans-serif" font-size="12">'
+        f"<title>Seconds by jobs</title>{''.join(drawn)}</svg>\n",
+        encoding="utf-8",
+    )
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["million", count, load, nodes_of]:
             million(int(count), float(load), int(nodes_of))
         case ["swf", path, count, gpus, load]:
             swf(Path(path), int(count), int(gpus), float(load))
+        case ["growth"]:
+            growth()
         case ["shaken", path]:
             shake(Path(path))
         case _:
