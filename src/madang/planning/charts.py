@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from madang.planning.calibration import Calibration
 from madang.planning.queries import Seen
 
 HOUR = 3600
@@ -40,6 +42,20 @@ def machine(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
             {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
         )
     return _chart(seen, "%", series) | {"yAxis": {"type": "value", "name": "%", "min": 0, "max": 100}}
+
+
+def calibration(found: Calibration) -> dict[str, Any]:
+    """Mean waits in hours by month: recorded, and as simulated."""
+    return {
+        "tooltip": {"trigger": "axis"},
+        "legend": {},
+        "xAxis": {"type": "category", "data": [month.month for month in found.months]},
+        "yAxis": {"type": "value", "name": _("hours"), "min": 0},
+        "series": [
+            {"type": "bar", "name": name, "data": [round(of(month).mean / HOUR, 2) for month in found.months]}
+            for name, of in ((_("recorded"), attrgetter("recorded")), (_("simulated"), attrgetter("simulated")))
+        ],
+    }
 
 
 def _of(answer: dict[str, Any]) -> list[float]:

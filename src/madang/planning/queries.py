@@ -23,20 +23,20 @@ def may_read(person: Any) -> bool:
     return any(access.holds(role) for role in READERS)
 
 
-def _require(person: Any) -> None:
+def require_reader(person: Any) -> None:
     if not may_read(person):
         raise Missing(_("There is nothing here, or it isn't yours to see."))
 
 
 def plans(person: Any) -> Sequence[Plan]:
     """The latest first, each with the state of its latest run as `latest`."""
-    _require(person)
+    require_reader(person)
     latest = PlanRun.objects.filter(plan=OuterRef("pk")).order_by("-id").values("state")[:1]
     return list(Plan.objects.select_related("made_by").annotate(latest=Subquery(latest))[:ROWS])
 
 
 def plan_for(person: Any, id: int) -> Plan:
-    _require(person)
+    require_reader(person)
     found = Plan.objects.select_related("made_by").filter(pk=id).first()
     if found is None:
         raise Missing(_("There is nothing here, or it isn't yours to see."))
@@ -82,7 +82,7 @@ def seen(person: Any, id: int) -> Seen:
 
 def compared(person: Any, ids: Sequence[int], but: int) -> list[Seen]:
     """Up to three other plans that have an answer, in two statements."""
-    _require(person)
+    require_reader(person)
     chosen = [id for id in dict.fromkeys(ids) if id != but][:MOST_COMPARED]
     found = Plan.objects.in_bulk(chosen)
     runs = PlanRun.objects.filter(plan__in=chosen, state=RunState.DONE).order_by("plan_id", "-id").distinct("plan_id")

@@ -6,6 +6,7 @@ app_name = "planning"
 urlpatterns = [
     path("", views.index, name="list"),
     path("new/", views.new, name="new"),
+    path("calibration/", views.calibration, name="calibration"),
     path("<int:id>/", views.detail, name="plan"),
     path("<int:id>/edit/", views.edit, name="edit"),
     path("<int:id>/simulate/", views.simulate, name="simulate"),

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.identity.access import me
 from madang.planning import actions, charts, queries
+from madang.planning import calibration as calibrating
 from madang.planning.forms import PlanForm
 from madang.planning.models import Plan
 from madang.twin.measure import SIZES
@@ -88,6 +89,18 @@ def _rows(seen: queries.Seen) -> list[dict[str, Any]]:
         }
         for quarter in seen.result["quarters"]
     ]
+
+
+@login_required
+@require_safe
+def calibration(request: HttpRequest) -> HttpResponse:
+    """What the site's jobs waited beside what the twin has them wait, by month, of one partition."""
+    offered = calibrating.partitions(request.user)
+    asked = [one for one in offered if str(one.pk) == request.GET.get("partition")]
+    chosen = next(iter([*asked, *offered]), None)
+    found = calibrating.calibrate(chosen) if chosen else None
+    facts = {"partitions": offered, "found": found, "chart": found and charts.calibration(found)}
+    return render(request, "planning/calibration.html", facts)
 
 
 @login_required

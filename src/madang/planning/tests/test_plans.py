@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, connection
 from django.test import Client
 
+from madang.facilities.compute.tests import make as compute_make
 from madang.identity.tests import make as people
-from madang.planning import actions, tasks
+from madang.jobs.models import Job, Run
+from madang.planning import actions, calibration, tasks
 from madang.planning.models import Plan, PlanRun
 from madang.planning.spec import again, kept, wanted
 from madang.planning.tests import make
@@ -228,3 +230,33 @@ def test_a_stage_before_the_plan_is_refused_by_the_verb_too():
     with pytest.raises(Refused) as told:
         make.plan(people.executive(), stages=[{**make.facts()["stages"][0], "on": "2026-01-01"}])
     assert "on_1" in told.value.errors
+
+
+def test_what_jobs_waited_stands_beside_what_the_twin_has_them_wait():
+    where = compute_make.partition(gpus=4, most_gpus=4)
+    row = compute_make.allocation(where)
+    begin = datetime(2026, 10, 5, 3, tzinfo=UTC)
+    for number, waited in enumerate((0, 500, 900)):
+        job = compute_make.job(row, gpus=4, limit_s=600, name=f"비밀 작업 {number}")
+        submitted = begin + timedelta(seconds=number * 100)
+        Job.objects.filter(pk=job.pk).update(submitted_at=submitted)
+        start = submitted + timedelta(seconds=waited)
+        Run.objects.create(
+            job=job, key=f"calibrated-{number}", attempt=1, outcome="completed", started_at=start,
+            ended_at=start + timedelta(seconds=300), gpu_seconds=1200,
+        )  # fmt: skip
+    boss = people.executive()
+    found = calibration.calibrate(where)
+    (october,) = found.months
+    assert (october.month, october.jobs, found.policy) == ("2026-10", 3, "fcfs")
+    assert (october.recorded.mean, october.simulated.mean) == ((0 + 500 + 900) / 3, (0 + 200 + 400) / 3)
+    assert october.ratio == pytest.approx(1400 / 600)
+    page = client_of(boss).get(f"/plans/calibration/?partition={where.pk}").content.decode()
+    assert "2026-10" in page
+    assert "비밀 작업" not in page
+    assert client_of(people.person()).get("/plans/calibration/").status_code == 404
+    assert client_of(boss).get("/plans/calibration/?partition=nonsense").status_code == 200
+
+
+def test_a_site_without_runs_says_that_there_is_nothing_to_compare():
+    assert "아직 비교할" in client_of(people.executive()).get("/plans/calibration/").content.decode()
