@@ -1,0 +1,172 @@
+"""The comparison with the reference is worth what it finds: each of these faults, planted in a program, must be found.
+
+The kernel is run as plain Python here, with few and small time buckets, so that its faults show in small cases.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from madang.twin import Machine, plain
+from madang.twin.tests.reference import Job, Reference
+
+ROOM = Path(plain.__file__).parent
+CASES = 1500
+EASY = {
+    "ending at the reservation's time is too late": ("t + limit[job] <= shadow):", "t + limit[job] < shadow):"),
+    "what ends together doesn't count together": ("free >= wanted and at > last", "free >= wanted"),
+    "what is left over isn't used up": ("                    extra -= size\n", "                    pass\n"),
+    "the reservation is made once": ("if ended or first or queue[0] != head:", "if queue[0] != head:"),
+    "after an end only newcomers are looked at": ("head, known = queue[0], 1", "head, known = queue[0], max(known, 1)"),
+    "what ends now can be used later": ("live[0][0] <= t:\n            job", "live[0][0] < t:\n            job"),
+    "a later job overtakes": ("del queue[:first]", "del queue[1 : first + 1]"),
+}  # fmt: skip
+NODES = {
+    "the fullest node isn't the first choice": ("range(gpus, each + 1):", "range(each, gpus - 1, -1):"),
+    "the rest goes on the emptiest node": ("range(rest, each):", "range(each - 1, rest - 1, -1):"),
+    "a job larger than a node needs no rest": ("(not rest or any(count[rest:each]))", "True"),
+    "a job that lasts is taken for one that ends in time": ("in_time=t + limit[job] <= later.at", "in_time=True"),
+    "what a later job takes isn't remembered": ("self.free, self.count = free, count", "pass"),
+}  # fmt: skip
+CONSERVATIVE = {
+    "a reservation is forgotten when it is made anew": ("begin + limit[job], -need[job])", "begin + limit[job], 0)"),
+    "an early end frees nothing": ("profile.add(t, due, need[job])", "profile.add(due, due, need[job])"),
+    "a hole that is one second short is taken": (">= begin + duration", ">= begin + duration - 1"),
+}
+KERNEL = {
+    "the ring is too short": ("longest // width + 2", "longest // width - 2"),
+    "newcomers are looked at after an end": ("if ended or front != head:", "if front != head:"),
+    "the newcomer's turn doesn't count what is left over": (
+        "if t + limit[job] > shadow:\n                        extra -= need[job]\n        live, spares",
+        "pass\n        live, spares",
+    ),
+    "of a size only the first is tried": (
+        "low = candidate[size] + 1 if size == chosen",
+        "low = count if size == chosen",
+    ),
+    "a bucket's instants count as one": ("if due[slot] <= middle:", "if due[slot] <= high:"),
+}
+
+
+def cases(nodes: bool = False) -> Iterator[tuple[list[Job], Machine]]:
+    draw = random.Random(11)
+    for _ in range(CASES):
+        each = draw.choice((3, 4, 8)) if nodes else 0
+        gpus = each * draw.randint(1, 4) if nodes else draw.randint(2, 8)
+        jobs = []
+        for _job in range(draw.randint(3, 14)):
+            run = draw.randint(1, 12)
+            jobs.append(
+                (draw.randint(0, 15), run, draw.randint(1, gpus), run + draw.choice((0, 0, draw.randint(1, 30))))
+            )
+        jobs.sort(key=lambda job: job[0])
+        yield [(submit - jobs[0][0], *rest) for submit, *rest in jobs], Machine(gpus, each)
+
+
+def planted(name: str, *changes: tuple[str, str]) -> dict[str, Any]:
+    """The names of a module of the room after the changes."""
+    source = (ROOM / f"{name}.py").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert source.count(old) >= 1, f"{name} has no {old!r} any more"
+        source = source.replace(old, new)
+    module = ModuleType(f"planted_{name}")
+    sys.modules[module.__name__] = module  # named tuples and dataclasses ask for it
+    exec(compile(source, f"planted {name}", "exec"), module.__dict__)
+    return module.__dict__
+
+
+@contextmanager
+def in_time(seconds: float = 2) -> Iterator[None]:
+    """A fault may run for ever."""
+
+    def stop(*_args: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def survives(run: Callable[[list[Job], Machine], list[int]], policy: str, nodes: bool = False) -> bool:
+    """Whether the program gives what the reference gives in every case."""
+    for jobs, machine in cases(nodes):
+        wanted = Reference(jobs, machine.gpus, machine.nodes_of).simulate(policy)
+        try:
+            with in_time():
+                found = run(jobs, machine)
+        except (AssertionError, IndexError, KeyError, OverflowError, TimeoutError, ValueError):
+            return False
+        if found != wanted:
+            return False
+    return True
+
+
+def by(module: dict[str, Any], function: str) -> Callable[[list[Job], Machine], list[int]]:
+    def run(jobs: list[Job], machine: Machine) -> list[int]:
+        columns = module["Jobs"](*(list(column) for column in zip(*jobs, strict=True)))
+        return list(module[function](columns, machine))
+
+    return run
+
+
+def by_kernel(*changes: tuple[str, str]) -> Callable[[list[Job], Machine], list[int]]:
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("numba")
+    bare = ("from numba import njit", "njit = lambda **_kwargs: lambda function: function")
+    module = planted("kernel", bare, ("GROUP = 128", "GROUP = 1"), ("BUCKETS = 16_000", "BUCKETS = 12"), *changes)
+
+    def run(jobs: list[Job], machine: Machine) -> list[int]:
+        columns = (np.array(column, np.int64) for column in zip(*jobs, strict=True))
+        return list(module["simulate"](*columns, machine, "easy").tolist())
+
+    return run
+
+
+def test_without_a_fault_every_program_gives_what_the_reference_gives():
+    assert survives(by(planted("plain"), "easy_pool"), "easy")
+    assert survives(by(planted("plain"), "easy_nodes"), "easy", nodes=True)
+    assert survives(by(planted("plain"), "conservative"), "conservative")
+
+
+def test_without_a_fault_the_kernel_gives_what_the_reference_gives():
+    assert survives(by_kernel(), "easy")
+
+
+@pytest.mark.parametrize("fault", EASY)
+def test_a_fault_in_easy_is_found(fault):
+    assert not survives(by(planted("plain", EASY[fault]), "easy_pool"), "easy")
+
+
+@pytest.mark.parametrize("fault", NODES)
+def test_a_fault_on_nodes_is_found(fault):
+    change = NODES[fault]
+    if change[0] in (ROOM / "cluster.py").read_text(encoding="utf-8"):
+        cluster = planted("cluster", change)
+        module = planted("plain")
+        module.update(Nodes=cluster["Nodes"], suffices=cluster["suffices"])
+    else:
+        module = planted("plain", change)
+    assert not survives(by(module, "easy_nodes"), "easy", nodes=True)
+
+
+@pytest.mark.parametrize("fault", CONSERVATIVE)
+def test_a_fault_in_conservative_backfill_is_found(fault):
+    assert not survives(by(planted("plain", CONSERVATIVE[fault]), "conservative"), "conservative")
+
+
+@pytest.mark.parametrize("fault", KERNEL)
+def test_a_fault_in_the_kernel_is_found(fault):
+    assert not survives(by_kernel(KERNEL[fault]), "easy")
