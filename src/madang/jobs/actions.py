@@ -417,7 +417,7 @@ def _book_run(job: Job, task: Task, key: str, row: UsageRow) -> None:
     if charged.overrun:
         grants.overran(job.allocation)
     Run.objects.create(
-        job=job, key=key, task=row.key.task, attempt=row.key.attempt, entry=charged.entry, **_facts_of(row)
+        job=job, key=key, task=row.key.task, attempt=row.key.attempt, entry=charged.entry, **facts_of(row)
     )
     job.held -= task.held
     task.held = 0
@@ -432,11 +432,11 @@ def _book_run(job: Job, task: Task, key: str, row: UsageRow) -> None:
         task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
     task.save()
     if not row.goes_on:
-        _sum_up(job, task)
+        sum_up(job, task)
     job.save()
 
 
-def _facts_of(row: UsageRow) -> dict[str, Any]:
+def facts_of(row: UsageRow) -> dict[str, Any]:
     """What a run says of itself, and may say otherwise later."""
     return {
         "outcome": JobOutcome(row.outcome.value),
@@ -452,7 +452,7 @@ def _facts_of(row: UsageRow) -> dict[str, Any]:
 
 def _says(run: Run, row: UsageRow) -> bool:
     """Whether a recorded run is as its engine reports it now."""
-    return all(getattr(run, name) == value for name, value in _facts_of(row).items())
+    return all(getattr(run, name) == value for name, value in facts_of(row).items())
 
 
 def _correct(run: Run, row: UsageRow) -> None:
@@ -469,7 +469,7 @@ def _correct(run: Run, row: UsageRow) -> None:
             after = before
         else:
             after = _meter(job, run.key, None, row, known=before.entry is not None)
-        for name, value in _facts_of(row).items():
+        for name, value in facts_of(row).items():
             setattr(run, name, value)
         run.entry = after.entry
         run.save()
@@ -481,7 +481,7 @@ def _correct(run: Run, row: UsageRow) -> None:
             task.outcome = JobOutcome(row.outcome.value)
         task.save()
         if task.outcome:
-            _sum_up(job, task)
+            sum_up(job, task)
         job.save()
         if after.overrun > before.overrun:
             grants.overran(job.allocation)
@@ -534,7 +534,7 @@ WORST_FIRST = (
 )
 
 
-def _sum_up(job: Job, task: Task) -> None:
+def sum_up(job: Job, task: Task) -> None:
     """What a locked job is after this task of it has ended: over, once the last one has."""
     if job.tasks == 1:
         job.started_at, job.ended_at, job.exit_code = task.started_at, task.ended_at, task.exit_code
@@ -570,13 +570,24 @@ def _meter(job: Job, key: str, hold: int | None, row: UsageRow, *, known: bool =
 
     A run whose end nobody reported is charged to nobody until the site decides: its figure stays on the run.
     """
-    used = 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
-    if (not used or row.started_at is None) and not known:
+    if not (_used(row) or known) or (row.started_at is None and not known):
         return Booked(None, 0, 0)
     account, resource = Allocation.objects.values_list("account", "resource_id").get(pk=job.allocation_id)
     assert account is not None
+    record = record_of(job, key, hold, row, account=account, resource=resource)
+    for _key, refused in meter([record], source=SOURCE, reason="run").refused:
+        raise refused
+    return booked(SOURCE, key)
+
+
+def _used(row: UsageRow) -> int:
+    return 0 if row.outcome is EngineOutcome.LOST else row.gpu_seconds
+
+
+def record_of(job: Job, key: str, hold: int | None, row: UsageRow, *, account: int, resource: int) -> Record:
+    """A run as the ledger books it."""
     began = row.started_at or row.ended_at
-    record = Record(
+    return Record(
         key=key,
         account=account,
         user=job.person_id,
@@ -585,14 +596,11 @@ def _meter(job: Job, key: str, hold: int | None, row: UsageRow, *, known: bool =
         submitted_at=row.submitted_at,
         started_at=began,
         ended_at=row.ended_at,
-        amount=used,
+        amount=_used(row),
         wall_s=int((row.ended_at - began).total_seconds()),
         wait_s=max(0, int((began - row.submitted_at).total_seconds())),
         raw={"job": str(job.uuid), "gpus": row.gpus, "gpu_type": row.gpu_type, "outcome": row.outcome.value},
     )
-    for _key, refused in meter([record], source=SOURCE, reason="run").refused:
-        raise refused
-    return booked(SOURCE, key)
 
 
 def _hold_again(job: Job, task: Task, key: RunKey) -> None:

@@ -17,7 +17,7 @@ from django.db import connection
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.jobs import actions, engines
+from madang.jobs import actions, engines, parcels
 from madang.jobs.models import LIVE, Job, JobState, Stray, Watch
 from madang.workflow.moment import now
 
@@ -90,7 +90,7 @@ def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
     """Record what ended. The cursor moves only over what is recorded; a row that fails is asked for again next time."""
     for _page in range(MOST_PAGES):
         page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
-        actions.record_usage(watch.engine, page.rows)
+        parcels.record_usage(watch.engine, page.rows)
         if page.next != watch.cursor:
             watch.cursor = page.next
             watch.save(update_fields=["cursor"])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,30 @@ def act(
             after=getattr(row, "state", "") or "",
             reason=reason,
             detail=said,
+        )
+
+
+@contextmanager
+def act_on_many(actor: Any, verb: str) -> Iterator[dict[models.Model, Mapping[str, Any]]]:
+    """As `act`, of the same verb done to many rows: a log line for each row that is put into the yielded mapping, with
+    its detail. The lines are written in one statement, and without the state that each row had before."""
+    lines: dict[models.Model, Mapping[str, Any]] = {}
+    who, name = (None, "") if actor is None else (actor.pk, str(actor))
+    with transaction.atomic(), pghistory.context(actor=who, verb=verb, reason=""):
+        yield lines
+        LogLine.objects.bulk_create(
+            LogLine(
+                actor_id=who,
+                actor_name=name[:200],
+                verb=verb,
+                kind=row._meta.label_lower,
+                ref=row.pk,
+                before="",
+                after=getattr(row, "state", "") or "",
+                reason="",
+                detail=detail,
+            )
+            for row, detail in lines.items()
         )
 
 

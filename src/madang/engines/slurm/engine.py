@@ -43,7 +43,7 @@ from madang.engines.slurm import accounts, answers, records, watch
 from madang.engines.slurm.answers import Live
 from madang.engines.slurm.commands import PATH, Commands, Unclear
 from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare, wrapper
-from madang.engines.slurm.records import Send, owned
+from madang.engines.slurm.records import Known, Send, owned
 from madang.engines.stored import Connect, answering, described, digest
 
 PAGE = 500
@@ -278,17 +278,18 @@ class SlurmEngine(SharedRunFolders):
                 row = conn.execute("SELECT clock_timestamp()").fetchone()
             sends = records.sends(conn, self.cluster)
             counts = records.counts(conn, self.cluster)
-            self._confirm(conn, seen, sends)
+            known = Known(sends)
+            self._confirm(conn, seen, known)
         assert row
         places: dict[str, int] = {}
-        runs = [run for live in seen for run in _runs(self.cluster, live, sends, counts, places)]
+        runs = [run for live in seen for run in _runs(self.cluster, live, known, counts, places)]
         return Snapshot(at=row[0], complete=True, runs=tuple(runs), lag_s=0.0)
 
-    def _confirm(self, conn: psycopg.Connection[Any], seen: Sequence[Live], sends: Sequence[Send]) -> None:
+    def _confirm(self, conn: psycopg.Connection[Any], seen: Sequence[Live], known: Known) -> None:
         """Write down ids that nobody lived to write down, and Slurm's own second of each submission."""
         fresh = {}
         for live in seen:
-            send = owned(live.owner, sends)
+            send = known.owned(live.owner)
             if send and send.submit is None:
                 fresh[(send.job, send.attempt, send.send)] = (live.owner.slurm_id, live.owner.submit)
         if fresh:
@@ -392,12 +393,12 @@ def _with_field(refused: Rejected) -> Rejected:
 def _runs(
     cluster: str,
     live: Live,
-    sends: Sequence[Send],
+    known: Known,
     counts: dict[tuple[UUID, int, int], tuple[int, bool]],
     places: dict[str, int],
 ) -> Iterator[LiveRun]:
     waits, works = live.state in answers.WAITING, live.state in answers.RUNNING
-    send = owned(live.owner, sends)
+    send = known.owned(live.owner)
     if send is None and not (waits or works):
         return
     for task in live.tasks:

@@ -100,6 +100,20 @@ def _send(row: dict[str, Any]) -> Send:
     )
 
 
+class Known:
+    """Submissions by Slurm's id, so that a queue costs no more than its length. Those without one go with all."""
+
+    def __init__(self, sends: Sequence[Send]) -> None:
+        self._of: dict[int | None, list[tuple[int, Send]]] = {}
+        for place, send in enumerate(sends):
+            self._of.setdefault(send.slurm_id, []).append((place, send))
+
+    def owned(self, owner: Owner) -> Send | None:
+        """See `owned`."""
+        near = [*self._of.get(owner.slurm_id, ()), *self._of.get(None, ())]
+        return owned(owner, [send for _place, send in sorted(near, key=lambda one: one[0])])
+
+
 def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
     """The submission that made this job, if one of ours did.
 
@@ -200,10 +214,10 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
                 fresh.append(row)
             elif len(row.tasks) == 1 and known[name] != [row.state, row.end, row.counted_s]:
                 _rewrite(conn, cluster, name, row)
-        mine = _sends_of(conn, cluster, fresh) if fresh else []
+        mine = Known(_sends_of(conn, cluster, fresh) if fresh else [])
         new = 0
         for row in sorted(fresh, key=lambda row: (row.owner.submit, row.end, row.own_id)):
-            new += _write(conn, cluster, row, owned(row.owner, mine), runs)
+            new += _write(conn, cluster, row, mine.owned(row.owner), runs)
         conn.execute(
             """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s), now()) ON CONFLICT (cluster)
                DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at),

@@ -13,7 +13,7 @@ from madang.engines.base import Health, RunKey, SlotCount, Unavailable, Warn
 from madang.engines.slurm import answers
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import DEAD_S, marks
-from madang.engines.slurm.records import Send, owned
+from madang.engines.slurm.records import Known, Send
 
 LATE_S = 30.0  # an accounting that hasn't been read for so long
 APART_MINUTES, APART_SHARE = 60, 0.01  # how far Slurm's figure of a budget may be from ours
@@ -92,9 +92,9 @@ def _nodes(nodes: Sequence[str], queue: Sequence[answers.Live]) -> list[Warn]:
 def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> list[Warn]:
     """Jobs that their owners made larger, and runs that Slurm says run and that give no sign of life."""
     found, larger = list[Warn](), list[str]()
-    silent, seen = list[str](), set[tuple[UUID, int]]()
+    silent, seen, known = list[str](), set[tuple[UUID, int]](), Known(sends)
     for live in queue:
-        send = owned(live.owner, sends)
+        send = known.owned(live.owner)
         if send is None:
             continue
         seen.add((send.job, send.attempt))

@@ -374,14 +374,14 @@ def test_a_row_that_cannot_be_recorded_keeps_no_other_from_it(paper, monkeypatch
     for job in jobs:
         actions.hand_over(job)
         paper.end(job, seconds=10)
-    record = actions._record
+    record_of = actions.record_of
 
-    def sick(job, key, usage):
+    def sick(job, *rest, **more):
         if job.pk == jobs[0].pk:
             raise Killed
-        return record(job, key, usage)
+        return record_of(job, *rest, **more)
 
-    monkeypatch.setattr(actions, "_record", sick)
+    monkeypatch.setattr(actions, "record_of", sick)
     poller.look()
     assert (Run.objects.count(), Watch.objects.get().cursor) == (1, "")
     monkeypatch.undo()
