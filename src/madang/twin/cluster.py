@@ -59,7 +59,7 @@ class Machine:
     def __str__(self) -> str:
         if not self.nodes_of:
             return f"a pool of {self.gpus:,} GPUs" + f", {self.most:,} in the end" * bool(self.deliveries)
-        return f"{self.nodes:,} nodes of {self.nodes_of} GPUs, {self.place}"
+        return f"{self.nodes:,} node{'s' * (self.nodes > 1)} of {self.nodes_of} GPUs, {self.place}"
 
 
 class Pool:

@@ -47,9 +47,9 @@ def read(
 ) -> Trace:
     """The trace in `path`, in canonical form for a machine of `gpus` (where None: of as many as the trace says).
 
-    The format goes by the name (`.swf`, `.parquet`, `.csv`, each also `.gz` but Parquet) and, for a table, by its
-    header: one that begins with JobIDRaw or JobID and has | between the fields is sacct's. `columns` maps ours to the
-    table's names: {"submit": "submit_time"}.
+    The format goes by the name (`.swf`, `.parquet`) or by how the text begins: with a ; or with 18 fields, that is SWF;
+    with JobIDRaw or JobID and | between the fields, sacct's; else a table. All but Parquet may be gzipped. `columns`
+    maps our names to the table's: {"submit": "submit_time"}.
 
     Raises BadInput.
     """
@@ -58,7 +58,7 @@ def read(
         return canonical(_parquet(path, columns or {}), gpus)
     swf = name.endswith(".swf")
     text = _text(path, "latin-1" if swf else encoding)  # of SWF only the numbers and three names of the header are read
-    if swf:
+    if swf or text.lstrip()[:1] == ";" or len(text.partition("\n")[0].split()) == 18:
         if columns:
             raise BadInput("--map is for tables: the columns of SWF are fixed")
         return canonical(_swf(text), gpus)

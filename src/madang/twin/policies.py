@@ -54,7 +54,8 @@ def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engin
     compiled = has_kernel()
     if engine == "numba" and not compiled:
         raise BadInput("the compiled kernel needs the extra “twin”: pip install 'madang[twin]'")
-    if engine == "numba" or (engine == "auto" and compiled and len(trace) > SMALL):
+    small = SMALL if policy != "conservative" else SMALL // 100
+    if engine == "numba" or (engine == "auto" and compiled and len(trace) > small):
         return _compiled(trace, machine, policy)
     jobs = plain.Jobs(list(trace.submit), list(trace.run), list(trace.gpus), list(trace.limit))
     if policy == "fcfs":

@@ -209,6 +209,11 @@ def test_a_gzip_file_that_is_cut_off_or_far_larger_than_it_looks_is_refused(writ
         read(tmp_path / "none.swf")
 
 
+def test_swf_is_known_by_how_it_begins(write):
+    assert read(write("a.txt", SWF + swf())).machine_gpus == 8
+    assert list(read(write("b.log.gz", swf(id=9))).id) == ["9"]
+
+
 def test_one_job_and_all_at_one_instant_are_traces_too(write):
     assert len(read(write("one.swf", SWF + swf()))) == 1
     assert list(read(write("all.swf", SWF + swf(submit=9) * 3)).submit) == [0, 0, 0]
