@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
-from madang.cli.show import USAGE, as_json, fail, say, table
+from madang.cli.show import USAGE, Doing, as_json, fail, say, table
 
 if TYPE_CHECKING:
     from madang.twin import Machine, Measures, Trace
@@ -163,6 +163,45 @@ def run(
         _show(label, measures, bands)
     else:
         table(["", ""], [["rule", "rlscheduler"], ["mean bounded slowdown", f"{cell['bounded_slowdown']:,.2f}"]])
+
+
+@twin.command()
+@clear
+def plan(
+    file: Annotated[Path, typer.Argument(help="The plan, TOML: docs/twin.md shows one.", show_default=False)],
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Processor cores to use; the answer is the same.")] = 1,
+    json: Json = False,
+) -> None:
+    """Simulate a plan: waits and use, quarter by quarter, and when the next stage is needed."""
+    from madang.twin.plan import run as simulate
+    from madang.twin.planfile import begins, read_plan
+
+    wanted, start = read_plan(file)
+    with Doing() as doing:
+
+        def told(done: int, total: int) -> bool:
+            doing(f"{done} of {total} runs")
+            return True
+
+        result = simulate(wanted, processes=processes, told=told)
+    if json:
+        as_json({"start": start.isoformat(), **result})
+        return
+    rows = []
+    for quarter in result["quarters"]:
+        planned, slipped = quarter["planned"], quarter["slipped"]
+        waits = [f"{low:,.0f} to {high:,.0f}" for _mean, low, high in (planned["wait"]["p95"], slipped["wait"]["p95"])]
+        used = f"{planned['utilization'][0]:.1%}"
+        day = begins(start, quarter["quarter"])
+        rows.append([day, _figure(planned["gpus"][0]), f"{planned['load'][0]:.2f}", used, *waits])
+    table(["quarter from", "GPUs", "load", "utilization", "p95 wait in s", "with delays"], rows)
+    for how, name in (("planned", "as planned"), ("slipped", "with delays")):
+        first = result["needed"][how]["likely"]
+        until = f"from {begins(start, first)} on" if first is not None else "never in this time"
+        say(f"{name}: a p95 wait above {wanted.promise_s // 60} min {until}")
+    for year in result["cost"]:
+        used_hour = year["krw_per_used_hour"]
+        say(f"year {year['year'] + 1}: ₩{year['krw']:,}" + (f", ₩{used_hour:,} a GPU-hour used" if used_hour else ""))
 
 
 def _read(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:

@@ -80,3 +80,19 @@ def test_what_can_not_be_done_is_one_line_and_exit_2(trace, options, said):
     assert answer.exit_code == 2
     assert said in answer.stderr
     assert "Traceback" not in answer.output
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="needs numba (the extra “twin”)")
+def test_a_plan_is_simulated_from_its_file(tmp_path):
+    path = tmp_path / "plan.toml"
+    demand = '[[demand]]\nname = "a"\nshape = "helios"\ngpu_hours_a_day = 300\n'
+    path.write_text(f"start = 2027-01-01\ngpus = 16\nquarters = 1\nseeds = 1\n{demand}", encoding="utf-8")
+    said = json.loads(ask("plan", path, "--json").stdout)
+    assert (said["start"], len(said["quarters"])) == ("2027-01-01", 1)
+    people = ask("plan", path)
+    assert people.exit_code == 0
+    assert "2027-01-01" in people.stdout
+    assert "as planned: a p95 wait above 60 min" in people.stderr
+    path.write_text("gpus = 16\n", encoding="utf-8")
+    wrong = ask("plan", path)
+    assert (wrong.exit_code, "start is a day like" in wrong.stderr) == (2, True)
