@@ -24,6 +24,13 @@ from tests import world as worlds
 SITE = connection.settings_dict["NAME"]  # before the tests have a database of their own
 
 
+def _gone(cursor: Any, name: str) -> None:
+    try:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    except ProgrammingError:  # autovacuum is at work there, which only a plain one can end
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
 @dataclass
 class Copies:
     """Copies of databases and of the files that belong to them."""
@@ -35,10 +42,7 @@ class Copies:
     def make(self, name: str, of: str) -> None:
         connection.close()
         with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
-            try:
-                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            except ProgrammingError:  # autovacuum is at work there, which only a plain one can end
-                cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+            _gone(cursor, name)
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
@@ -52,7 +56,7 @@ class Copies:
     def drop(self, name: str) -> None:
         connection.close()
         with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
-            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            _gone(cursor, name)
         self.made.remove(name)
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
