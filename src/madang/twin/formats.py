@@ -34,6 +34,7 @@ ALSO = {
 SACCT = "JobIDRaw,Submit,Eligible,Start,End,TimelimitRaw,ReqTRES,AllocTRES,Partition,Account,User,QOS,State"
 _SACCT_TIMES = ("Submit", "Eligible", "Start", "End")
 _NONE = frozenset({"", "none", "unknown", "null", "nan", "nat", "na", "n/a"})
+_SWF = re.compile(r"\s*(;|(-?\d+(\.\d+)?[ \t]+){17}-?\d+(\.\d+)?\s*(\n|$))")  # a comment, or 18 numbers
 _GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
 _TYPED_GPUS = re.compile(r"(?:^|,)gres/gpu:[^=,]+=(\d+)")
 
@@ -58,7 +59,7 @@ def read(
         return canonical(_parquet(path, columns or {}), gpus)
     swf = name.endswith(".swf")
     text = _text(path, "latin-1" if swf else encoding)  # of SWF only the numbers and three names of the header are read
-    if swf or text.lstrip()[:1] == ";" or len(text.partition("\n")[0].split()) == 18:
+    if swf or _SWF.match(text):
         if columns:
             raise BadInput("--map is for tables: the columns of SWF are fixed")
         return canonical(_swf(text), gpus)

@@ -28,6 +28,7 @@ CHANGES = {
     "later eligible": "it arrives when it became eligible, not when it was submitted",
     "reordered": "it stood after a job that was submitted later",
     "same id": "another job has the same id",
+    "step": "left out, it is a step of a job and not a job",
 }
 
 

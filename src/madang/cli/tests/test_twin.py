@@ -65,6 +65,16 @@ def test_check_says_what_is_in_a_trace_and_what_was_refused(trace):
     assert "refused line 6, submit 'never': not a number" in people.stderr
 
 
+def test_what_is_left_out_of_an_export_of_sacct_is_told(tmp_path):
+    path = tmp_path / "export.txt"
+    header = "JobIDRaw|Submit|Eligible|Start|End|TimelimitRaw|ReqTRES|AllocTRES"
+    row = "100|100|150|250|10|gres/gpu=1|gres/gpu=1"
+    path.write_text(f"{header}\n7|{row}\n7.batch|{row}\n", encoding="utf-8")
+    told = ask("check", path)
+    assert told.exit_code == 0, told.output
+    assert "1 of the jobs: left out, it is a step of a job and not a job" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

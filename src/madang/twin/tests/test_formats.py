@@ -212,6 +212,8 @@ def test_a_gzip_file_that_is_cut_off_or_far_larger_than_it_looks_is_refused(writ
 def test_swf_is_known_by_how_it_begins(write):
     assert read(write("a.txt", SWF + swf())).machine_gpus == 8
     assert list(read(write("b.log.gz", swf(id=9))).id) == ["9"]
+    wide = ", ".join(["id", "submit", "run", "gpus", *(f"c{number}" for number in range(14))])
+    assert list(read(write("wide.csv", f"{wide}\na, 0, 5, 1{', x' * 14}\n")).id) == ["a"]
 
 
 def test_one_job_and_all_at_one_instant_are_traces_too(write):
