@@ -16,7 +16,9 @@ from madang.twin.cluster import Machine
 from madang.twin.measure import percentile
 
 FUTURES = 200
-WORK = 200_000  # jobs simulated for one answer, over all futures
+# What one answer may cost, over all futures: jobs, and under EASY looks at a queue, which grow with its square.
+WORK, LOOKS = 200_000, 4_000_000
+LONG = 1_500  # jobs in a queue from which on EASY is taken for first come, first served: somebody waits for the answer
 HOUR = 3600
 
 
@@ -71,7 +73,9 @@ def expect(
     waiting = [job for job in waiting if job.gpus <= capacity]  # what can never run holds nobody up here
     jobs = [*running, *waiting, Live(gpus, limit_s)]
     shares = sorted(min(max(share, 0.0), 1.0) for share in past)
-    futures = max(20, min(FUTURES, WORK // len(jobs))) if shares else 1
+    easy = policy == "easy" and len(jobs) < LONG
+    most = LOOKS // len(jobs) ** 2 if easy else WORK // len(jobs)
+    futures = max(20, min(FUTURES, most)) if shares else 1
     random = Random(seed)  # noqa: S311
     starts = []
     for _ in range(futures):
@@ -82,7 +86,7 @@ def expect(
             limit.append(left)
         # Those that run are first in the queue of an empty machine, so they start at 0.
         plan = plain.Jobs([0] * len(jobs), run, [job.gpus for job in jobs], limit)
-        made = plain.easy(plan, Machine(capacity)) if policy == "easy" else plain.first_come(plan, Machine(capacity))
+        made = plain.easy(plan, Machine(capacity)) if easy else plain.first_come(plan, Machine(capacity))
         starts.append(made[-1])
     starts.sort()
     p10, p50, p90 = (round(percentile(starts, share)) for share in (0.1, 0.5, 0.9))
