@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
 from madang.planning.models import LIVE, Plan, PlanRun, RunState, run_moves
-from madang.planning.spec import kept, wanted
+from madang.planning.spec import kept, wanted, wanted_by
 from madang.twin import BadInput
 from madang.twin.plan import points
 from madang.workflow.errors import NotAllowed, Refused, Stale
@@ -70,8 +70,7 @@ def simulate(actor: Person, *, plan: Plan) -> PlanRun:
     from madang.planning import tasks
 
     _require(actor)
-    facts = {field.name: getattr(plan, field.name) for field in Plan._meta.concrete_fields}
-    asked = wanted(facts)
+    asked = wanted_by(plan)
     try:
         with act(actor, "simulate", on=plan):
             run = PlanRun.objects.create(plan=plan, asked=kept(asked), total=len(points(asked)), asked_by=actor)

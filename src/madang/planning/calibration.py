@@ -77,16 +77,13 @@ def calibrate(partition: Partition) -> Calibration:
         machine=partition.gpus,
     )
     starts = simulate(trace, Machine(partition.gpus), policy).starts
-    waits = [
-        (_month(rows[row][0]), max(0, seconds[row][1] - seconds[row][0]), start - submit)
-        for row, start, submit in zip(trace.row, starts, trace.submit, strict=True)
-    ]
-    months = [
-        _of(month, [(recorded, simulated) for its, recorded, simulated in waits if its == month])
-        for month in dict.fromkeys(month for month, _recorded, _simulated in waits)
-    ]
-    whole = _of("", [(recorded, simulated) for _month, recorded, simulated in waits])
-    return Calibration(partition, policy, months[-12:], whole, len(rows), cut=len(found) > MOST_RUNS)
+    waits: dict[str, list[tuple[int, int]]] = {}
+    for row, start, submit in zip(trace.row, starts, trace.submit, strict=True):
+        recorded = max(0, seconds[row][1] - seconds[row][0])
+        waits.setdefault(_month(rows[row][0]), []).append((recorded, start - submit))
+    months = [_of(month, its) for month, its in list(waits.items())[-12:]]
+    whole = _of("", [pair for its in waits.values() for pair in its])
+    return Calibration(partition, policy, months, whole, len(rows), cut=len(found) > MOST_RUNS)
 
 
 def _month(at: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -20,28 +20,15 @@ def waits(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
     series = _band(_("as planned"), [_of(quarter["planned"]) for quarter in quarters])
     if any(quarter["planned"]["gpus"] != quarter["slipped"]["gpus"] for quarter in quarters):
         series += _band(_("with delays"), [_of(quarter["slipped"]) for quarter in quarters], tone=2)
-    for tone, other in enumerate(compared, 3):
-        values = [_of(quarter["planned"])[0] for quarter in other.result["quarters"]][: len(quarters)]
-        series.append(
-            {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
-        )
-    return _chart(seen, _("hours"), series)
+    return _chart(seen, _("hours"), series + _others(compared, len(quarters), _of))
 
 
 def machine(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
-    """Utilization in percent by quarter, with the GPUs that are there."""
+    """Utilization in percent by quarter, and of other plans."""
     quarters = seen.result["quarters"]
-    series = _band(
-        _("as planned"), [[_percent(value) for value in quarter["planned"]["utilization"]] for quarter in quarters]
-    )
-    for tone, other in enumerate(compared, 3):
-        values = [_percent(quarter["planned"]["utilization"][0]) for quarter in other.result["quarters"]][
-            : len(quarters)
-        ]
-        series.append(
-            {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
-        )
-    return _chart(seen, "%", series) | {"yAxis": {"type": "value", "name": "%", "min": 0, "max": 100}}
+    series = _band(_("as planned"), [_used(quarter["planned"]) for quarter in quarters])
+    chart = _chart(seen, "%", series + _others(compared, len(quarters), _used))
+    return chart | {"yAxis": {"type": "value", "name": "%", "min": 0, "max": 100}}
 
 
 def calibration(found: Calibration) -> dict[str, Any]:
@@ -62,8 +49,8 @@ def _of(answer: dict[str, Any]) -> list[float]:
     return [round(value / HOUR, 2) for value in answer["wait"]["p95"]]
 
 
-def _percent(value: float) -> float:
-    return round(value * 100, 1)
+def _used(answer: dict[str, Any]) -> list[float]:
+    return [round(value * 100, 1) for value in answer["utilization"]]
 
 
 def _band(name: str, values: Sequence[Sequence[float]], tone: int = 1) -> list[dict[str, Any]]:
@@ -77,8 +64,20 @@ def _band(name: str, values: Sequence[Sequence[float]], tone: int = 1) -> list[d
     ]
 
 
-def _other(other: Seen, tone: int, values: Sequence[float]) -> dict[str, Any]:
-    return {"type": "line", "tone": tone, "name": other.plan.name, "data": values, "lineStyle": {"type": "dashed"}}
+def _others(
+    compared: Sequence[Seen], quarters: int, of: Callable[[dict[str, Any]], list[float]]
+) -> list[dict[str, Any]]:
+    """The mean of each other plan as a dashed line, as far as this plan looks ahead."""
+    return [
+        {
+            "type": "line",
+            "tone": tone,
+            "name": other.plan.name,
+            "data": [of(quarter["planned"])[0] for quarter in other.result["quarters"][:quarters]],
+            "lineStyle": {"type": "dashed"},
+        }
+        for tone, other in enumerate(compared, 3)
+    ]
 
 
 def _chart(seen: Seen, unit: str, series: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.planning.models import Plan, PlanRun, RunState
+from madang.planning.spec import again, wanted_by
 from madang.workflow.errors import Missing
 
 READERS = (Role.EXECUTIVE, Role.OPERATOR, Role.OFFICER, Role.AUDITOR)
@@ -58,20 +59,19 @@ class Seen:
     @property
     def outdated(self) -> bool:
         """Whether the plan was changed since."""
-        from madang.planning.spec import kept, wanted
+        return self.answered is not None and wanted_by(self.plan) != again(self.answered.asked)
 
-        facts = {field.name: getattr(self.plan, field.name) for field in Plan._meta.concrete_fields}
-        return bool(self.answered) and _json(kept(wanted(facts))) != _json(self.answered.asked)  # type: ignore[union-attr]
+    @property
+    def promise_minutes(self) -> int:
+        return int(self.result["promise_s"]) // 60
 
     def begins(self, quarter: int | None) -> date | None:
         return None if quarter is None else self.plan.begins(quarter)
 
 
-def _json(value: Any) -> Any:
-    """With lists for tuples, as it comes back from the database."""
-    if isinstance(value, dict):
-        return {name: _json(part) for name, part in value.items()}
-    return [_json(part) for part in value] if isinstance(value, list | tuple) else value
+def latest_run(plan: Plan) -> PlanRun | None:
+    """Without its answer, which may be large: for whoever asks how far it is."""
+    return PlanRun.objects.filter(plan=plan).defer("asked", "result").first()
 
 
 def seen(person: Any, id: int) -> Seen:

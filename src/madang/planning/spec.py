@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from madang.planning.models import Plan
 from madang.twin import BadInput
 from madang.twin.demand import Lengths, Program, like
 from madang.twin.plan import Money, Stage
@@ -41,6 +42,11 @@ def wanted(facts: dict[str, Any]) -> TwinPlan:
         cost_krw=facts["cost_krw"],
         money=money,
     )
+
+
+def wanted_by(plan: Plan) -> TwinPlan:
+    """The twin's plan of a plan as it stands. Raises BadInput."""
+    return wanted({field.name: getattr(plan, field.name) for field in Plan._meta.concrete_fields})
 
 
 def kept(plan: TwinPlan) -> dict[str, Any]:

@@ -107,10 +107,11 @@ def calibration(request: HttpRequest) -> HttpResponse:
 @require_safe
 def state(request: HttpRequest, id: int) -> HttpResponse:
     """How far it is, for the page to ask again; the whole page anew once it has ended."""
-    seen = queries.seen(request.user, id)
-    facts = {"plan": seen.plan, "run": seen.latest, "may_plan": actions.may_plan(request.user)}
+    plan = queries.plan_for(request.user, id)
+    run = queries.latest_run(plan)
+    facts = {"plan": plan, "run": run, "may_plan": actions.may_plan(request.user)}
     answer = render(request, "planning/plan.html#progress", facts)
-    if not (seen.latest and seen.latest.lives):
+    if not (run and run.lives):
         answer["HX-Refresh"] = "true"
     return answer
 
@@ -125,9 +126,9 @@ def simulate(request: HttpRequest, id: int) -> HttpResponse:
 @login_required
 @require_POST
 def stop(request: HttpRequest, id: int) -> HttpResponse:
-    seen = queries.seen(request.user, id)
-    if seen.latest and seen.latest.lives:
-        actions.stop(me(request), run=seen.latest)
+    run = queries.latest_run(queries.plan_for(request.user, id))
+    if run and run.lives:
+        actions.stop(me(request), run=run)
         messages.success(request, _("The simulation is stopped."))
     return redirect("planning:plan", id)
 
