@@ -99,6 +99,10 @@ PAGES: dict[str, Where] = {
     "compute:script": _jobs,
     "compute:file": lambda t: [{"uuid": t.job.uuid, "path": p} for p in (t.file, "../out.log")],
     "compute:cancel": lambda t: [{"uuid": t.waiting.uuid}],
+    "compute:template": lambda t: [{"code": "train-ddp"}],
+    "compute:drop_template": lambda t: [{"code": "train-ddp"}],
+    "compute:project_file": lambda t: [{"id": t.kept.pk}],
+    "compute:delete_file": lambda t: [{"id": t.kept.pk}],
     "compute:delete_files": lambda t: [{"uuid": t.job.uuid}],
     "outcomes:report": _grants,
     "outcomes:outcome": _outcome,
@@ -150,6 +154,7 @@ PUBLIC = {
     "calls:detail",
     "catalog:detail",
     "compute:partition",
+    "compute:template",  # the same for everybody, to change by operators alone
     "insight:trace",
     "programs:detail",
     "programs:source-edit",  # sources are the whole site's: every officer may correct one
@@ -179,6 +184,7 @@ API: dict[str, Where] = {
     "/grants/{number}": _grants,
     "/compute/jobs/{uuid}": _jobs,
     "/compute/jobs/{uuid}/files/{path}": PAGES["compute:file"],
+    "/compute/project-files/{id}": lambda t: [{"id": t.kept.pk}],
     "/outcomes/report/{number}": _grants,
     "/outcomes/{id}": _outcome,
     "/outcomes/{id}/evidence/{evidence}": PAGES["outcomes:evidence"],

@@ -26,6 +26,7 @@ from madang.catalog.models import Resource
 from madang.catalog.tests import make as catalog
 from madang.engines.base import Outcome, RunKey, UsageRow
 from madang.facilities.compute import actions as compute
+from madang.facilities.compute.models import ProjectFile
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, Grant
 from madang.grants.queries import agreement_of
@@ -101,6 +102,7 @@ class Tenant:
     job: Job  # ended, with a log and a file
     waiting: Job  # accepted, not handed over
     swept: Job  # a sweep, not handed over
+    kept: ProjectFile
     outcome: OutcomeRow
     assignment: Assignment
     indicator: Indicator
@@ -233,6 +235,8 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         reviewer, assignment=again(assignment), scores={"plan": 40}, comment=f"{mark}: 아직 쓰는 중입니다."
     )
     compute_allocation = grant.allocations.select_related("resource", "grant").get(resource=lent[0])
+    text = f"# {mark}\n".encode()
+    shelved = compute.add_file(member, grant=grant, path=f"{mark}.py", content=io.BytesIO(text), size=len(text))
     job, waiting = (run(member, compute_allocation, mark) for _ in range(2))
     swept = run(member, compute_allocation, mark, parameters=f"lr,name\n0.1,{mark}\n0.2,{mark}\n")
     ended(job, mark)
@@ -276,6 +280,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         grant=again(grant),
         offered=again(offered),
         allocation=again(compute_allocation),
+        kept=shelved,
         stored=grant.allocations.get(resource=lent[1]),
         job=again(job),
         waiting=again(waiting),

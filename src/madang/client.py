@@ -11,6 +11,8 @@ Every answer that isn't what was asked for is raised as a `Problem`, with the me
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,11 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
+
+PART = 8 * 1024 * 1024  # bytes of an upload in one request
+MOST_BREAKS = 5  # so often a file goes on after the line broke …
+PAUSE_S = 0.5  # … each time after so much longer a pause
+bytes_ = bytes  # a method of the client is called so
 
 
 class Problem(Exception):
@@ -83,22 +90,79 @@ class Client:
         return self._answer("GET", path, params=query).content
 
     def download(self, path: str, to: Path, **query: Any) -> Iterator[int]:
-        """Write the answer to `to`, by a temporary name beside it; gives the number of bytes as they arrive."""
+        """Write the answer to `to`, by a temporary name beside it; gives the number of bytes as they arrive.
+
+        Where the line breaks, it goes on from there, a few times; a file that changed meanwhile begins anew, and what
+        had come of it is given back as a negative number.
+        """
         part = to.with_name(f".{uuid4().hex}.part")  # nobody has it, and it is no longer than a name may be
         try:
-            with self._http.stream("GET", path, params=query or None) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise self._problem(answer)
-                with part.open("xb") as file:
-                    for piece in answer.iter_bytes():
-                        file.write(piece)
-                        yield len(piece)
+            with part.open("xb") as file:
+                etag, breaks = "", 0
+                while True:
+                    there = file.tell()
+                    headers = {"Range": f"bytes={there}-", "If-Range": etag} if there and etag else {}
+                    try:
+                        with self._http.stream("GET", path, params=query or None, headers=headers) as answer:
+                            if not answer.is_success:
+                                answer.read()
+                                raise self._problem(answer)
+                            if there and answer.status_code != 206:
+                                file.seek(0)
+                                file.truncate()
+                                yield -there
+                            etag = answer.headers.get("etag", "")
+                            for piece in answer.iter_bytes():
+                                file.write(piece)
+                                yield len(piece)
+                        break
+                    except httpx.RequestError:
+                        breaks += 1
+                        if breaks > MOST_BREAKS or file.tell() == there:  # nothing came at all: nobody is there
+                            raise
+                        time.sleep(breaks * PAUSE_S)
             part.replace(to)
         except httpx.RequestError as error:
             raise Unreachable(self.url) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def upload(self, source: Path, *, grant: str, path: str | None = None) -> Iterator[int]:
+        """Keep a file with a project, under its own name where no `path` is given; gives the number of bytes that are
+        there, first those that had come before. What is there already isn't sent again. Where the line breaks, or this
+        is begun anew, it goes on from what has come."""
+        with source.open("rb") as content:
+            size = source.stat().st_size
+            body = {
+                "grant": grant,
+                "path": path or source.name,
+                "size": size,
+                "sha256": hashlib.file_digest(content, "sha256").hexdigest(),
+            }
+            file = dict(self.post("/compute/project-files", body))
+            yield file["received"]
+            breaks = 0
+            while not file["ready"]:
+                before = file["received"]
+                content.seek(before)
+                try:
+                    file = self._put_part(file, content.read(PART))
+                except (Unreachable, Problem) as problem:
+                    breaks += 1
+                    if problem.status not in (0, 409) or breaks > MOST_BREAKS:
+                        raise
+                    time.sleep(breaks * PAUSE_S)
+                    file = dict(self.get(f"/compute/project-files/{file['id']}"))
+                yield file["received"] - before
+
+    def _put_part(self, file: dict[str, Any], data: bytes_) -> dict[str, Any]:
+        address, at = f"/compute/project-files/{file['id']}/bytes", {"offset": file["received"]}
+        headers = {"Content-Type": "application/octet-stream"}
+        return dict(self._said(self._answer("PUT", address, params=at, content=data, headers=headers)))
+
+    def project_files(self, grant: str | None = None) -> list[dict[str, Any]]:
+        """The files of your projects, or of the one with this number."""
+        return list(self.get("/compute/project-files", grant=grant)["items"])
 
     def health(self) -> dict[str, Any]:
         """How the clusters are, for operators and stewards: what each last said, and its alarms."""
@@ -107,6 +171,10 @@ class Client:
     def balance(self) -> list[dict[str, Any]]:
         """The allocations that jobs can run on now; amounts in GPU-seconds."""
         return list(self.get("/compute/balance")["items"])
+
+    def templates(self) -> list[dict[str, Any]]:
+        """The scripts to start from, with what each asks for."""
+        return list(self.get("/compute/templates")["items"])
 
     def forecast(self, *, allocation: int, limit_s: int, gpus: int = 1, tasks: int = 1) -> dict[str, Any]:
         """What a job would hold (GPU-seconds), cost (KRW) and wait for; nothing is submitted."""
@@ -124,10 +192,12 @@ class Client:
         tasks: int = 1,
         parallel: int = 0,
         parameters: str = "",
+        files: Sequence[str] = (),
         uuid: UUID | None = None,
     ) -> dict[str, Any]:
-        """Submit a job of `tasks` tasks, or of one for each row of `parameters`, a table in CSV. Without a `uuid` it
-        gets a new one: name your own where it may be submitted twice."""
+        """Submit a job of `tasks` tasks, or of one for each row of `parameters`, a table in CSV. Each finds a copy of
+        `files`, named files of the project (see `upload`), where it starts. Without a `uuid` it gets a new one: name
+        your own where it may be submitted twice."""
         body = {
             "uuid": str(uuid or uuid4()),
             "allocation": allocation,
@@ -139,6 +209,7 @@ class Client:
             "tasks": tasks,
             "parallel": parallel,
             "parameters": parameters,
+            "files": list(files),
         }
         return dict(self.post("/compute/jobs", body))
 
@@ -160,6 +231,14 @@ class Client:
             if part["next"] >= part["size"] or part["next"] == at:
                 return text
             at = part["next"]
+
+    def again(self, job: str, **changes: Any) -> dict[str, Any]:
+        """Submit a job once more, as a new one: as it was, but for `changes` (as those of `submit`)."""
+        return self.submit(**{**self.get(f"/compute/jobs/{job}/request"), **changes})
+
+    def metrics(self, job: str, task: int = 0) -> dict[str, Any]:
+        """What the GPUs of a task do: the newest sample of each, and all of them over time."""
+        return dict(self.get(f"/compute/jobs/{job}/metrics", task=task))
 
     def cancel(self, job: str) -> dict[str, Any]:
         return dict(self.post(f"/compute/jobs/{job}/cancel"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID
 
 import typer
@@ -30,6 +32,11 @@ Table = Annotated[
     Path | None,
     typer.Option("--sweep", exists=True, dir_okay=False, help="A table in CSV: one task for each row, as environment."),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", exists=True, dir_okay=False, readable=True, help="A file to keep and to give to the job."),
+]
+Grant = Annotated[str | None, typer.Option(help="The number of the grant, where you have several.")]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
 
 
@@ -122,6 +129,8 @@ def submit(
     tasks: Tasks = 1,
     parallel: Annotated[int, typer.Option(min=0, max=10_000, help="Tasks at once; 0: as many as fit.")] = 0,
     sweep: Table = None,
+    file: Files = None,
+    use: Annotated[list[str] | None, typer.Option("--use", help="A file that the project keeps already.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the log until the job ends.")] = False,
     json: Json = False,
 ) -> None:
@@ -129,6 +138,7 @@ def submit(
     text, limit_s = _script(script), seconds(limit)
     with site() as client:
         offer = _offer(client, allocation, partition, gpus)
+        names = [*(use or []), *(_upload(client, path, offer["grant"], path.name) for path in file or [])]
         job = client.submit(
             uuid=uuid,
             allocation=offer["allocation"],
@@ -140,6 +150,7 @@ def submit(
             tasks=tasks,
             parallel=parallel,
             parameters=_script(sweep) if sweep else "",
+            files=names,
         )
         if wait:
             job = _follow(client, job, quiet=json)
@@ -333,6 +344,49 @@ def _leave(job: dict[str, Any], *, waited: bool) -> None:
 
 
 @answers
+def metrics(uuid: JobId, task: Task = 0, json: Json = False) -> None:
+    """What the GPUs of a job do now, as far as the cluster looks at them."""
+    with site() as client:
+        found = client.metrics(_job(client, uuid)["uuid"], task)
+    if json:
+        as_json(found)
+        return
+    if not found["gpus"]:
+        say("no samples: nobody looks at its GPUs, it has none, or it hasn't run for long enough")
+    table(
+        ["GPU", "use", "memory", "power", "until"],
+        (
+            [
+                row["gpu"],
+                "" if row["utilization"] is None else f"{row['utilization']:.0f}%",
+                f"{row['memory_mb']:,} of {row['memory_total_mb']:,} MiB",
+                "" if row["power_w"] is None else f"{row['power_w']:.0f} W",
+                here(row["at"]),
+            ]
+            for row in found["gpus"]
+        ),
+    )
+
+
+@answers
+def again(
+    uuid: JobId,
+    limit: Annotated[str | None, typer.Option("--time", help="Another time limit.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, max=1024, help="Another number of GPUs.")] = None,
+    allocation: Annotated[int | None, typer.Option(help="Another allocation to charge.")] = None,
+    json: Json = False,
+) -> None:
+    """Submit a job once more, as a new one. Prints its uuid."""
+    changes = {"gpus": gpus, "limit_s": seconds(limit) if limit else None, "allocation": allocation}
+    with site() as client:
+        job = client.again(_job(client, uuid)["uuid"], **{k: v for k, v in changes.items() if v is not None})
+    if json:
+        as_json(job)
+    else:
+        out.print(plain(job["uuid"]))
+
+
+@answers
 def cancel(uuid: JobId, json: Json = False) -> None:
     """End a job. What it used until then is charged, the rest comes back."""
     with site() as client:
@@ -344,12 +398,33 @@ def cancel(uuid: JobId, json: Json = False) -> None:
 
 
 @answers
-def files(uuid: JobId, task: Task = 0, json: Json = False) -> None:
-    """The files that a job wrote."""
+def files(
+    uuid: Annotated[str | None, typer.Argument(help="The uuid of a job; none: what the project keeps.")] = None,
+    task: Task = 0,
+    grant: Grant = None,
+    json: Json = False,
+) -> None:
+    """The files in the folder of a job, or those that your projects keep for jobs."""
     with site() as client:
-        found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files", task=task)["items"]
+        if uuid is None:
+            kept = client.project_files(grant)
+        else:
+            found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files", task=task)["items"]
     if json:
-        as_json(found)
+        as_json(kept if uuid is None else found)
+    elif uuid is None:
+        table(
+            ["file", "bytes", "grant", "added"],
+            (
+                [
+                    f":{entry['path']}" + ("" if entry["ready"] else f" ({entry['received']:,} have come)"),
+                    f"{entry['size']:,}",
+                    entry["grant"],
+                    here(entry["ready_at"] or entry["begun_at"]),
+                ]
+                for entry in kept
+            ),
+        )
     else:
         table(
             ["file", "bytes"],
@@ -362,15 +437,30 @@ def files(uuid: JobId, task: Task = 0, json: Json = False) -> None:
 
 @answers
 def cp(
-    source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files.")],
-    to: Annotated[Path, typer.Argument(help="A folder, or for one file its new name.")] = Path(),
+    source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files, or :NAME, or a file here.")],
+    to: Annotated[str, typer.Argument(help="A folder, or for one file its new name; :NAME, or : to keep it.")] = ".",
     task: Task = 0,
+    grant: Grant = None,
 ) -> None:
-    """Fetch files that a job wrote. Those that can't be fetched are named, and the others fetched all the same."""
+    """Fetch files that a job wrote, or that the project keeps (:NAME); or keep a file with the project.
+
+    An upload goes on where it broke off. What can't be fetched is named, and the rest fetched all the same.
+    """
     uuid, colon, path = source.partition(":")
+    if to.startswith(":"):
+        local = Path(source)
+        if not local.is_file():
+            fail(f"there is no file {source} here", USAGE)
+        with site() as client:
+            out.print(plain(f":{_upload(client, local, grant, to[1:] or local.name)}"), soft_wrap=True)
+        return
     if not colon:
-        fail("name the file as JOB:PATH, or all of them as JOB:", USAGE)
+        fail("name the file as JOB:PATH, or all of them as JOB:, or a file of the project as :NAME", USAGE)
     with site() as client:
+        if not uuid:
+            kept = _kept(client, path, grant)
+            _fetch([(kept, f"/compute/project-files/{kept['id']}/bytes")], client, Path(to))
+            return
         found = _job(client, uuid)
         entries = client.get(f"/compute/jobs/{found['uuid']}/files", task=task)["items"]
         wanted = [entry for entry in entries if not path or entry["path"] == path]
@@ -378,28 +468,86 @@ def cp(
             fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
         good = [entry for entry in wanted if entry["downloadable"]]
         odd = [entry["path"] for entry in wanted if not entry["downloadable"]]
-        missed: list[str] = []
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-        with Progress(*columns, console=err, transient=True) as progress:
-            for entry in good:
-                bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
-                try:
-                    target = _target(to, entry["path"], whole=not path)
-                    for size in client.cp(found["uuid"], entry["path"], target, task):
-                        progress.advance(bar, size)
-                except OSError as error:
-                    missed.append(f"{entry['path']}: it can't be written here: {error.strerror}")
-                except Problem as problem:
-                    if problem.status not in (404, 422):  # the next would be refused as well
-                        raise
-                    missed.append(f"{entry['path']}: {problem.title}")
-                else:
-                    out.print(plain(str(target)), soft_wrap=True)
-    # What an odd name is shown as may be the true name of another file, which was fetched.
-    if odd and not (path and good):
+        addresses = [(e, f"/compute/jobs/{found['uuid']}/files/{quote(e['path'])}") for e in good]
+        # What an odd name is shown as may be the true name of another file, which was fetched.
+        _fetch(addresses, client, Path(to), whole=not path, odd=odd if not (path and good) else [], task=task)
+
+
+def _fetch(
+    found: list[tuple[dict[str, Any], str]],
+    client: Client,
+    to: Path,
+    *,
+    whole: bool = False,
+    odd: Sequence[str] = (),
+    **query: Any,
+) -> None:
+    """Write these files (what is known of each, its address) below `to`; ends with what was missed, if anything."""
+    missed: list[str] = []
+    with _progress() as progress:
+        for entry, address in found:
+            bar = progress.add_task(escape(plain(entry["path"]).plain), total=entry["size"])
+            try:
+                target = _target(to, entry["path"], whole=whole)
+                for size in client.download(address, target, **query):
+                    progress.advance(bar, size)
+            except OSError as error:
+                missed.append(f"{entry['path']}: it can't be written here: {error.strerror}")
+            except Problem as problem:
+                if problem.status not in (404, 422):  # the next would be refused as well
+                    raise
+                missed.append(f"{entry['path']}: {problem.title}")
+            else:
+                out.print(plain(str(target)), soft_wrap=True)
+    if odd:
         missed.append("not fetched, as no address can hold the name: " + ", ".join(odd))
     if missed:
         fail("\n  ".join(missed), REFUSED)
+
+
+def _progress() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    return Progress(*columns, console=err, transient=True)
+
+
+def _upload(client: Client, source: Path, grant: str | None, name: str) -> str:
+    """Keep a file with a project. Its name there."""
+    with _progress() as progress:
+        bar = progress.add_task(escape(plain(name).plain), total=source.stat().st_size)
+        for size in client.upload(source, grant=grant or _grant(client), path=name):
+            progress.advance(bar, size)
+    return name
+
+
+def _grant(client: Client) -> str:
+    """The only grant that the person can run jobs on."""
+    numbers = sorted({offer["grant"] for offer in client.balance()})
+    if len(numbers) != 1:
+        fail(f"name the grant: --grant {' or '.join(numbers)}" if numbers else "you hold no grant now", USAGE)
+    return numbers[0]
+
+
+def _kept(client: Client, name: str, grant: str | None) -> dict[str, Any]:
+    """The file of a project of this name, where there is one such."""
+    found = [entry for entry in client.project_files(grant) if entry["path"] == name and entry["ready"]]
+    if not found:
+        fail(f"no project of yours keeps a file {name!r}: `madang files` lists them", MISSING)
+    if len(found) > 1:
+        grants = " or ".join(entry["grant"] for entry in found)
+        fail(f"several projects keep a file of this name, choose one: --grant {grants}", USAGE)
+    return dict(found[0])
+
+
+@answers
+def rm(
+    name: Annotated[str, typer.Argument(help=":NAME of a file that the project keeps.")], grant: Grant = None
+) -> None:
+    """Delete a file that the project keeps. Jobs that were submitted with it still get it."""
+    if not name.startswith(":"):
+        fail("name a file of the project as :NAME", USAGE)
+    with site() as client:
+        client.delete(f"/compute/project-files/{_kept(client, name[1:], grant)['id']}")
+    say(f"{name} is deleted")
 
 
 def _target(to: Path, path: str, *, whole: bool) -> Path:
@@ -439,6 +587,31 @@ def balance(json: Json = False) -> None:
     )
 
 
+@answers
+def templates(
+    code: Annotated[str | None, typer.Argument(help="Print the script of this one.")] = None, json: Json = False
+) -> None:
+    """Scripts to start from: `madang templates train-ddp > train.sh`, then change it and submit it."""
+    with site() as client:
+        found = client.templates()
+    if code is not None:
+        found = [row for row in found if row["code"] == code]
+        if not found:
+            fail(f"the site has no template {code!r}: `madang templates` lists them", MISSING)
+    if json:
+        as_json(found if code is None else found[0])
+    elif code is not None:
+        sys.stdout.write(found[0]["script"])
+    else:
+        table(
+            ["template", "what for", "GPUs", "time limit", "needs"],
+            (
+                [row["code"], row["text"], row["gpus"], f"{row['limit_s'] // 60} min", ", ".join(row["needs"])]
+                for row in found
+            ),
+        )
+
+
 engine = typer.Typer(no_args_is_help=True, help="The clusters of a site, for those who operate them.")
 
 
@@ -471,5 +644,20 @@ SILENT = {"code": "silent", "text": ""}
 
 def register(app: typer.Typer) -> None:
     app.add_typer(engine, name="engine", rich_help_panel="A site")
-    for command in (submit, forecast, jobs, job, tasks, logs, cancel, files, cp, balance):
+    for command in (
+        templates,
+        submit,
+        forecast,
+        jobs,
+        job,
+        tasks,
+        logs,
+        metrics,
+        again,
+        cancel,
+        files,
+        cp,
+        rm,
+        balance,
+    ):
         app.command(rich_help_panel="Jobs")(command)

@@ -59,13 +59,14 @@ def oversees(person: Any) -> bool:
     return any(access_of(person).somewhere(role) for role in READERS)
 
 
-def with_meters(allocations: Iterable[Allocation]) -> list[Allocation]:
-    """The same allocations, each with its meter, in three SQL statements. Before one opens, all of it is left."""
+def with_meters(allocations: Iterable[Allocation], *, whole: bool = True) -> list[Allocation]:
+    """The same allocations, each with its meter, in three SQL statements; in one where it isn't to be `whole` and only
+    says what is held and left. Before one opens, all of it is left."""
     rows = list(allocations)
     accounts = [row.account for row in rows if row.account is not None]
     balances = ledger.balances(accounts) if accounts else {}
-    overruns = ledger.overruns(accounts) if accounts else {}
-    used = _used(accounts) if accounts else {}
+    overruns = ledger.overruns(accounts) if accounts and whole else {}
+    used = _used(accounts) if accounts and whole else {}
     for row in rows:
         balance = balances.get(row.account) if row.account is not None else None
         if balance is None or row.account is None:
@@ -225,8 +226,9 @@ def allocation_to_keep(person: Any, allocation: int) -> Allocation:
         return allocation_lent(person, allocation)
 
 
-def allocations_for_jobs(person: Any) -> list[Allocation]:
-    """What this person can run jobs on now: open compute allocations, on the days of use, with their meters."""
+def allocations_for_jobs(person: Any, *, whole: bool = True) -> list[Allocation]:
+    """What this person can run jobs on now: open compute allocations, on the days of use, with their meters (see
+    `with_meters`)."""
     return with_meters(
         Allocation.objects.filter(
             resource__kind=Kind.COMPUTE,
@@ -237,7 +239,8 @@ def allocations_for_jobs(person: Any) -> list[Allocation]:
             grant__ends_at__gt=Now(),
         )
         .select_related("resource", "grant__organization", "grant__program")
-        .order_by("grant_id", "id")
+        .order_by("grant_id", "id"),
+        whole=whole,
     )
 
 

@@ -17,14 +17,26 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Conflict, JobSpec, LiveRun, Rejected, RunKey, Snapshot, State, Unavailable, UsageRow
+from madang.engines.base import (
+    Conflict,
+    InputFile,
+    JobSpec,
+    LiveRun,
+    Rejected,
+    RunKey,
+    Snapshot,
+    State,
+    Unavailable,
+    UsageRow,
+)
 from madang.engines.base import Outcome as EngineOutcome
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.identity.access import require, require_member
 from madang.identity.models import Person, Role
 from madang.jobs import engines, sweeps
-from madang.jobs.checks import check, clean_name, clean_script
+from madang.jobs.checks import check, check_inputs, clean_name, clean_script
+from madang.jobs.engines import Input, inputs_of
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Stray, Task, Watch, job_moves, worst_case
 from madang.ledger import actions as ledger
 from madang.ledger.actions import Hold, Settlement
@@ -32,6 +44,7 @@ from madang.ledger.errors import Overspent
 from madang.ledger.queries import balances
 from madang.ledger.usage import Booked, Record, booked, meter
 from madang.web import amounts
+from madang.workflow.alone import alone
 from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
@@ -57,16 +70,19 @@ def submit(
     tasks: int = 1,
     parallel: int = 0,
     parameters: str = "",
+    inputs: Sequence[Input] = (),
     trusted: bool = False,
 ) -> Job:
     """Take a job: hold the worst case of each of its tasks, keep it, have it handed over.
 
     `parameters` is a table as CSV, one row per task (see `sweeps`); with it, `tasks` is 1 or the number of its rows.
+    Each task finds a copy of every file of `inputs` in its work folder.
 
     The same person with the same uuid and content gets the same job again; anything else under that uuid is Stale.
     """
     name, script = clean_name(name), clean_script(script)
     check(name=name, script=script, arguments=arguments, gpus=gpus, limit_s=limit_s, tasks=tasks, parallel=parallel)
+    check_inputs(inputs)
     sweep = sweeps.read(parameters, tasks=tasks)
     wanted: dict[str, Any] = {
         "allocation_id": allocation.pk,
@@ -81,17 +97,20 @@ def submit(
         "tasks": sweep.tasks,
         "parallel": parallel,
         "variables": sweep.variables,
+        "inputs": [list(entry) for entry in inputs],
         "trusted": trusted,
     }
     with act(actor, "submit", gpus=gpus, limit_s=limit_s) as said:
-        _alone(f"job {uuid}")
+        alone(f"job {uuid}")
         if before := Job.objects.filter(uuid=uuid).first():
             if any(getattr(before, field) != value for field, value in wanted.items()) or sweep != sweeps.of(before):
                 raise Stale(_("This job was submitted before with other content. Load the page again."))
             said["on"], said["again"] = before, True
             return before
         row = _usable(actor, allocation)
-        wish = engines.Wish(actor, uuid, row, engine, partition, script, gpus, limit_s, trusted)
+        wish = engines.Wish(
+            actor, uuid, row, engine, partition, script, gpus, limit_s, trusted, sweep.tasks, tuple(inputs)
+        )
         terms = engines.admit(wish)
         amount = worst_case(gpus, limit_s)
         holds = _hold(actor, row, uuid, amount, sweep.tasks)
@@ -245,10 +264,14 @@ def stop(job: Job) -> None:
 
 def spec_of(job: Job) -> JobSpec:
     """What the engine is asked. Depends on nothing that changes after the submission: it must always be the same."""
+    given = tuple(
+        InputFile(entry.path, source=engines.source(job.engine, job.allocation, entry.sha256))
+        for entry in inputs_of(job)
+    )
     return JobSpec(
         job=job.uuid,
         script=job.script if not job.variables else sweeps.WRAPPER,
-        files=sweeps.files(job.script, sweeps.of(job)) if job.variables else (),
+        files=(sweeps.files(job.script, sweeps.of(job)) if job.variables else ()) + given,
         tasks=job.tasks,
         parallel=job.parallel,
         gpu_type=job.gpu_type,
@@ -502,7 +525,7 @@ def _adopt(engine: str, key: str, row: UsageRow) -> int:
         )
         return int(fresh)
     with act(None, "adopt", gpu_seconds=row.gpu_seconds, outcome=row.outcome) as said:
-        _alone(f"job {row.key.job}")
+        alone(f"job {row.key.job}")
         if Run.objects.filter(key=key).exists():
             said["again"] = True
             return 0
@@ -679,9 +702,3 @@ def answer_stray(actor: Person, *, stray: Stray, answer: str) -> None:
     with act(actor, "answer_stray", on=stray, reason=answer):
         stray.answer = answer[:400]
         stray.save(update_fields=["answer"])
-
-
-def _alone(name: str) -> None:
-    """Wait until nobody else is inside with this name, until the end of the transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('madang ' || %s, 0))", [name])

@@ -8,13 +8,16 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
+from madang.engines.base import MAX_LIMIT_S, MAX_TASKS, usable_path
+from madang.jobs.engines import Input
 from madang.web.forms import unusable
 from madang.workflow.errors import Refused
 
 MOST_SCRIPT_BYTES = 200_000
 MOST_ARGUMENTS = 100
 MOST_ARGUMENT = 1000  # characters
+MOST_INPUTS = 200
+OURS = ".madang"  # the folder of a run that is ours to write
 
 
 def clean_name(name: str) -> str:
@@ -42,6 +45,28 @@ def check(
     errors = {field: message for field, message in errors.items() if message}
     if errors:
         raise Refused(" ".join(errors.values()), errors=errors)
+
+
+def input_problem(path: str) -> str:
+    """Why a file of a job can't be called so; empty where it can."""
+    if not usable_path(path):
+        return _("“%(path)s” can't name a file: at most 100 characters, no empty part, no “..”.") % {"path": path[:100]}
+    if path.split("/")[0] == OURS:
+        return _("Names beginning with .madang/ are taken.")
+    return ""
+
+
+def check_inputs(inputs: Sequence[Input]) -> None:
+    """Raises Refused where one name can't be used, or two can't be beside each other in a folder."""
+    paths = [entry.path for entry in inputs]
+    folders = {path[:at] for path in paths for at, sign in enumerate(path) if sign == "/"}
+    problems = [problem for path in paths if (problem := input_problem(path))]
+    if clash := next((path for path in paths if path in folders or paths.count(path) > 1), None):
+        problems.append(_("“%(path)s” is there twice.") % {"path": clash})
+    if len(paths) > MOST_INPUTS:
+        problems.append(_("A job is given at most %(most)s files.") % {"most": MOST_INPUTS})
+    if problems:
+        raise Refused(problems[0], field="files")
 
 
 def _name(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -13,6 +14,9 @@ from madang.engines.base import Engine, FileEntry, Limits, RunKey, UsageRow
 from madang.grants.models import Allocation
 from madang.identity.models import Person
 from madang.workflow.errors import Missing
+
+if TYPE_CHECKING:
+    from madang.jobs.models import Job
 
 
 class EngineWithFiles(Engine, Protocol):
@@ -24,6 +28,18 @@ class EngineWithFiles(Engine, Protocol):
         """For reading; no link is followed. Raises the engines' `Missing`."""
 
     def log_size(self, run: RunKey) -> int: ...
+
+
+class Input(NamedTuple):
+    """A file that each task of a job finds in its work folder, by its content (SHA-256 in hexadecimal, bytes)."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+def inputs_of(job: Job) -> list[Input]:
+    return [Input(*entry) for entry in job.inputs]
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,8 @@ class Wish:
     gpus: int
     limit_s: int
     trusted: bool
+    tasks: int = 1
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,9 @@ class Host(Protocol):
 
     def admit(self, wish: Wish) -> Terms:
         """Raises Refused, with the field that is wrong. Called inside the transaction of the submission."""
+
+    def source(self, allocation: Allocation, sha256: str) -> Path:
+        """Where the file of this content lies on this machine, for the jobs of an allocation: always the same path."""
 
     def budgets(self, name: str) -> Sequence[Limits]:
         """What the engine should have of budgets, accounts and members now, in the same order each time."""
@@ -106,6 +127,10 @@ def engine_named(name: str) -> EngineWithFiles:
 
 def admit(wish: Wish) -> Terms:
     return _host_of(wish.engine).admit(wish)
+
+
+def source(name: str, allocation: Allocation, sha256: str) -> Path:
+    return _host_of(name).source(allocation, sha256)
 
 
 def budgets(name: str) -> Sequence[Limits]:

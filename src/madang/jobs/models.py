@@ -50,6 +50,7 @@ class JobOutcome(models.TextChoices):
 class Job(models.Model):
     """What a person asked to run. Its uuid is chosen by whoever submits, so that asking twice is asking once.
 
+    `inputs` are the files that each task is given: path, SHA-256 and bytes of each (see `engines.Input`).
     It has so many `tasks`, each with its own row, hold and runs, of which at most `parallel` run at once (0: as many as
     fit). `variables` names the columns of its parameter table; `gpus` and `limit_s` are of each task.
     `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged. From `told_at`
@@ -75,6 +76,7 @@ class Job(models.Model):
     tasks = models.PositiveIntegerField(_("Tasks"), default=1)
     parallel = models.PositiveIntegerField(_("At once at most"), default=0)
     variables = models.JSONField(default=list)
+    inputs = models.JSONField(default=list)
     trusted = models.BooleanField(default=False)
     bare = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.ACCEPTED)

@@ -3,29 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
 from madang.outcomes.actions import MOST_FILES
 from madang.outcomes.models import Level, OutcomeKind
-from madang.web.forms import Day, Form, TextField, Upload, WholeNumber
-
-
-class Files(forms.FileInput):
-    allow_multiple_selected = True
-
-
-class Uploads(Upload):
-    """One file or several, each as `Upload` wants it."""
-
-    widget = Files
-
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
-        given = (data if isinstance(data, list | tuple) else [data]) or [None]
-        if len(given) > MOST_FILES:
-            raise forms.ValidationError(_("At most %(most)s files."), params={"most": MOST_FILES})
-        cleaned = [super(Uploads, self).clean(file, initial) for file in given]
-        return [file for file in cleaned if file]
+from madang.web.forms import Day, Form, TextField, Uploads, WholeNumber
 
 
 class ReportForm(Form):
@@ -47,6 +29,7 @@ class ReportForm(Form):
     text = TextField(label=_("Description"), max_length=4000, lines=True, required=False)
     evidence = Uploads(
         label=_("Evidence"),
+        most=MOST_FILES,
         help_text=_(
             "At least one file that shows it: a certificate of employment, a tax invoice, a patent certificate. "
             "Only your organization, officers and auditors can open it."

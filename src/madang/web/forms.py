@@ -148,6 +148,27 @@ class Upload(forms.FileField):
         return file
 
 
+class _Several(forms.FileInput):
+    allow_multiple_selected = True
+
+
+class Uploads(Upload):
+    """Several files at once, `most` of them, each as `Upload` wants it; its value is their list."""
+
+    widget = _Several
+
+    def __init__(self, *, most: int = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.most = most
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
+        given = (data if isinstance(data, list | tuple) else [data]) or [None]
+        if len(given) > self.most:
+            raise ValidationError(_("At most %(most)s files."), params={"most": self.most})
+        cleaned = [super(Uploads, self).clean(file, initial) for file in given]
+        return [file for file in cleaned if file]
+
+
 class Renderer(DjangoTemplates):
     """Forms and fields through the components of the pages; widgets as Django brings them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+import httpx
 import pytest
 
 from madang import client
@@ -36,3 +37,65 @@ def test_the_client_has_the_verbs_of_the_command(world, tmp_path):
         madang.submit(**asked, name="second", script="#!/bin/sh\necho\n")
         assert [row["name"] for row in madang.jobs(limit=1)] == ["second", "학습"]
         assert madang.cancel(made["uuid"])["cancel_asked_at"] is not None
+
+
+class Breaking(httpx.BaseTransport):
+    """A line that breaks: each second request gets no answer after it was received, and each answer ends after so many
+    bytes while there are breaks left."""
+
+    def __init__(self, wire: httpx.BaseTransport, breaks: int) -> None:
+        self.wire, self.breaks, self.seen = wire, breaks, []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self.wire.handle_request(request)
+        self.seen.append(request)
+        if self.breaks and request.method == "PUT":
+            self.breaks -= 1
+            answer.read()
+            raise httpx.ReadError("the line broke", request=request)
+        if self.breaks and request.url.path.endswith(("/bytes", ".bin")):
+            self.breaks -= 1
+            body, headers = b"".join(answer.stream), answer.headers
+
+            def part():
+                yield body[:7]
+                raise httpx.ReadError("the line broke", request=request)
+
+            return httpx.Response(answer.status_code, headers=headers, content=part())
+        return answer
+
+
+def test_what_breaks_off_goes_on(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "PART", 10)
+    monkeypatch.setattr(client, "PAUSE_S", 0)
+    source, back = tmp_path / "model.bin", tmp_path / "back"
+    source.write_bytes(bytes(range(64)))
+    number = world.allocation.grant.number
+    with client.Client(world.type.url, world.token) as madang:
+        line = madang._http._transport = Breaking(madang._http._transport, 3)
+        assert sum(madang.upload(source, grant=number)) == 64
+        assert [request.method for request in line.seen].count("PUT") == 7
+        assert sum(madang.upload(source, grant=number)) == 64
+        assert [request.method for request in line.seen].count("PUT") == 7
+        (kept,) = madang.project_files(number)
+        line.breaks, line.seen = 2, []
+        assert sum(madang.download(f"/compute/project-files/{kept['id']}/bytes", back)) == 64
+        assert back.read_bytes() == source.read_bytes()
+        assert [request.headers.get("range") for request in line.seen] == [None, "bytes=7-", "bytes=14-"]
+        line.breaks = client.MOST_BREAKS + 1
+        with pytest.raises(client.Unreachable):
+            list(madang.download(f"/compute/project-files/{kept['id']}/bytes", back))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["back", "model.bin", "train.sh"]
+
+
+def test_a_file_that_changes_while_it_comes_comes_whole(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "PAUSE_S", 0)
+    job = world.job()
+    compute.wrote(job, model_bin=b"0123456789")
+    with client.Client(world.type.url, world.token) as madang:
+        madang._http._transport = Breaking(madang._http._transport, 1)
+        pieces = madang.cp(str(job.uuid), "model.bin", tmp_path / "got")
+        next(pieces)
+        compute.wrote(job, model_bin=b"changed since, and longer")
+        assert 7 + sum(pieces) == 25
+    assert (tmp_path / "got").read_bytes() == b"changed since, and longer"

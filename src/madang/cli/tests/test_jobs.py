@@ -424,3 +424,61 @@ def test_jobs_are_found_by_state_and_allocation(world):
     assert [row["uuid"] for row in world.type.json("jobs", "--live")] == [str(second.uuid)]
     assert world.type.json("jobs", "--allocation", str(world.allocation.pk + 1)) == []
     assert world.type("jobs", "--live", "--ended").exit_code == 2
+
+
+@database
+def test_a_file_goes_up_to_the_project_with_a_job_and_back(world, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_bytes(b"a,b\n1,2\n")
+    submitted = world.type.json("submit", str(world.script), "--file", str(data), "--time", "10")
+    assert [(file["path"], file["size"]) for file in submitted["files"]] == [("data.csv", 8)]
+    (kept,) = world.type.json("files")
+    assert (kept["path"], kept["ready"], kept["grant"]) == ("data.csv", True, world.allocation.grant.number)
+    assert (
+        world.type.json("submit", str(world.script), "--use", "data.csv", "--time", "10")["files"] == submitted["files"]
+    )
+    assert world.type("cp", str(data), ":in/rows.csv").stdout == ":in/rows.csv\n"
+    to = tmp_path / "back.csv"
+    assert world.type("cp", ":in/rows.csv", str(to)).exit_code == 0
+    assert to.read_bytes() == data.read_bytes()
+    assert world.type("rm", ":in/rows.csv").exit_code == 0
+    for words, code in (
+        (("cp", ":in/rows.csv", str(to)), 4),
+        (("cp", str(tmp_path / "none"), ":"), 2),
+        (("rm", "data.csv"), 2),
+        (("cp", str(data), ":../up"), 1),
+        (("submit", str(world.script), "--use", "none"), 1),
+    ):
+        assert world.type(*words).exit_code == code, words
+    assert [row["path"] for row in world.type.json("files")] == ["data.csv"]
+
+
+@database
+def test_which_project_is_asked_where_there_are_several(world, tmp_path):
+    other = make.allocation(grant=jobs.grant(world.allocation.grant.organization))
+    data = tmp_path / "data.csv"
+    data.write_bytes(b"1")
+    answer = world.type("cp", str(data), ":")
+    assert answer.exit_code == 2
+    assert other.grant.number in answer.stderr
+    for number in (other.grant.number, world.allocation.grant.number):
+        assert world.type("cp", str(data), ":", "--grant", number).exit_code == 0
+    assert world.type("cp", ":data.csv", str(tmp_path / "x")).exit_code == 2
+    assert world.type("cp", ":data.csv", str(tmp_path / "x"), "--grant", other.grant.number).exit_code == 0
+    assert len(world.type.json("files")) == 2
+    assert len(world.type.json("files", "--grant", other.grant.number)) == 1
+
+
+@database
+def test_a_template_is_printed_changed_and_submitted(world, tmp_path):
+    listed = world.type("templates")
+    assert "train-ddp" in listed.stdout
+    script = tmp_path / "from-template.sh"
+    script.write_text(world.type("templates", "sweep").stdout)
+    assert script.read_text().startswith("#!/bin/bash")
+    assert world.type("templates", "none").exit_code == 4
+    made = world.type.json("submit", str(script), "--time", "10")
+    again = world.type.json("again", made["uuid"], "--time", "20", "--gpus", "2")
+    assert (again["name"], again["gpus"], again["limit_s"]) == ("from-template.sh", 2, 1200)
+    assert again["uuid"] != made["uuid"]
+    assert world.type.json("metrics", made["uuid"]) == {"gpus": [], "points": []}

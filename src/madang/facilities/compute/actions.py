@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from typing import Any, BinaryIO
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Resource
 from madang.engines.base import WORD, EngineError
 from madang.engines.local import declare_slots
-from madang.facilities.compute import host, tasks
+from madang.facilities.compute import host, shelf, storage, tasks
 from madang.facilities.compute.clusters import slurms
-from madang.facilities.compute.models import Cluster, EngineKind, Folder, Partition, PosixAccount
-from madang.grants.models import Allocation
+from madang.facilities.compute.models import (
+    Cluster,
+    EngineKind,
+    Folder,
+    JobTemplate,
+    Partition,
+    PosixAccount,
+    ProjectFile,
+)
+from madang.grants.models import Allocation, Grant, GrantState
 from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Person, Role
 from madang.jobs import actions as jobs
+from madang.jobs import sweeps
+from madang.jobs.checks import check, clean_script, input_problem
 from madang.jobs.models import Job
-from madang.workflow.errors import NotAllowed, Refused
+from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
 
 POSIX_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_FILES = 1000  # of a project
 
 
 def add_cluster(actor: Person, *, code: str, name_ko: str, name_en: str, engine: str = EngineKind.LOCAL) -> Cluster:
@@ -134,8 +149,13 @@ def submit(
     tasks: int = 1,
     parallel: int = 0,
     parameters: str = "",
+    files: Sequence[str] = (),
 ) -> Job:
-    """Run a script on an allocation: where and how is the partition's to say. See `jobs.actions.submit`."""
+    """Run a script on an allocation: where and how is the partition's to say. See `jobs.actions.submit`.
+
+    `files` are names of files of the project: each task finds a copy of them in its work folder.
+    """
+    require_member(actor, allocation.grant.organization_id)
     partition = Partition.objects.select_related("cluster").filter(resource=allocation.resource_id).first()
     if partition is None:
         raise Refused(_("Nothing runs on this resource yet: it has no partition."), field="allocation")
@@ -153,6 +173,7 @@ def submit(
         tasks=tasks,
         parallel=parallel,
         parameters=parameters,
+        inputs=shelf.named(allocation.grant, files) if files else (),
         trusted=host.is_shipped(script),
     )
 
@@ -170,3 +191,123 @@ def delete_files(actor: Person, *, job: Job) -> Job:
         Folder.objects.update_or_create(job=job, defaults={"deleted_at": now(), "final": False})
         tasks.remove_files.configure(lock=str(job.uuid)).defer(job=job.pk)
     return job
+
+
+def begin_file(actor: Person, *, grant: Grant, path: str, size: int, sha256: str) -> ProjectFile:
+    """Announce a file of a project: `size` bytes whose SHA-256 is `sha256`. Asking twice is asking once, so that an
+    upload that broke off goes on from what was `received`."""
+    require_member(actor, grant.organization_id)
+    path = unicodedata.normalize("NFC", path)
+    most = settings.PROJECT_FILE_LIMIT_BYTES
+    errors = {
+        "path": input_problem(path),
+        "size": ""
+        if 0 <= size <= most
+        else _("A file of a project has at most %(most)s MB. Larger things belong into a dataset.")
+        % {"most": f"{most // 1024**2:,}"},
+        "sha256": "" if SHA256.fullmatch(sha256) else _("A SHA-256 is 64 signs from 0 to 9 and a to f."),
+    }
+    if errors := {field: message for field, message in errors.items() if message}:
+        raise Refused(" ".join(errors.values()), errors=errors)
+    with act(actor, "begin_file") as said:
+        shelf.locked(grant)
+        row = ProjectFile.objects.filter(grant=grant, path=path, sha256=sha256).first()
+        if row is None:
+            if grant.state != GrantState.ACTIVE or now() >= grant.ends_at:
+                raise Refused(_("Files can be added while a grant is in use: this one isn't."), field="grant")
+            storage.check_room(grant, size, field="size")
+            if ProjectFile.objects.filter(grant=grant).count() >= MOST_FILES:
+                raise Refused(_("A project keeps at most %(most)s files.") % {"most": f"{MOST_FILES:,}"}, field="path")
+            row = ProjectFile.objects.create(grant=grant, path=path, sha256=sha256, size=size, person=actor)
+        said["on"] = row
+        if not size and row.ready_at is None:
+            shelf.settle(row)
+    return row
+
+
+def receive(actor: Person, *, file: ProjectFile, offset: int, content: BinaryIO) -> ProjectFile:
+    """The bytes of a file from `offset` on. Stale where it has more or fewer than that; with the last of them it is
+    ready, or, where its content isn't what was announced, Refused and gone."""
+    require_member(actor, file.grant.organization_id)
+    with transaction.atomic():
+        shelf.locked(file.grant_id)
+        row = ProjectFile.objects.select_for_update().filter(pk=file.pk).first()
+        if row is None:
+            raise Missing(_("There is nothing here, or it isn't yours to see."))
+        if row.ready_at:
+            return row
+        if row.received != offset:
+            raise Stale(_("%(received)s bytes of it have come: go on from there.") % {"received": row.received})
+        row.received += shelf.append(row, content)
+        row.save(update_fields=["received"])
+        if row.received < row.size:
+            return row
+        if good := shelf.is_as_announced(row):
+            with act(actor, "add_file", on=row):
+                shelf.settle(row)
+        else:
+            row.delete()
+    shelf.tidy(file.grant_id)
+    if not good:
+        raise Refused(_("What has come isn't what was announced (SHA-256). Upload it again."), field="sha256")
+    return row
+
+
+def add_file(actor: Person, *, grant: Grant, path: str, content: BinaryIO, size: int) -> ProjectFile:
+    """A whole file at once, as a browser sends it."""
+    row = begin_file(actor, grant=grant, path=path, size=size, sha256=shelf.digest(content))
+    content.seek(row.received)
+    return row if row.ready_at else receive(actor, file=row, offset=row.received, content=content)
+
+
+def delete_file(actor: Person, *, file: ProjectFile) -> None:
+    """Take a file from the shelf. Jobs that were submitted with it still get it."""
+    require_member(actor, file.grant.organization_id)
+    with act(actor, "delete_file", on=file.grant, path=file.path, sha256=file.sha256):
+        ProjectFile.objects.filter(pk=file.pk).delete()
+    shelf.tidy(file.grant_id)
+
+
+def keep_template(
+    actor: Person,
+    *,
+    code: str,
+    name_ko: str,
+    name_en: str,
+    text_ko: str,
+    text_en: str,
+    script: str,
+    gpus: int,
+    limit_s: int,
+    tasks: int = 1,
+    parameters: str = "",
+    needs: Sequence[str] = (),
+    hidden: bool = False,
+) -> JobTemplate:
+    """Offer a script to start from, or change one; the site's own stands in place of the shipped one of its code."""
+    require(actor, Role.OPERATOR)
+    script = clean_script(script)
+    if not WORD.fullmatch(code) or len(code) > 40:
+        raise Refused(_("A code is of letters, digits and hyphens, and starts with a letter or digit."), field="code")
+    if limit_s < 60:
+        raise Refused(_("From 1 minute to 90 days."), field="limit_s")
+    check(name=name_ko, script=script, arguments=(), gpus=gpus, limit_s=limit_s, tasks=tasks)
+    sweep = sweeps.read(parameters, tasks=tasks)
+    if wrong := next(filter(None, map(input_problem, needs)), None):
+        raise Refused(wrong, field="needs")
+    facts: dict[str, Any] = {"name_ko": name_ko, "name_en": name_en, "text_ko": text_ko, "text_en": text_en}
+    facts |= {"script": script, "gpus": gpus, "limit_s": limit_s, "tasks": sweep.tasks, "parameters": parameters}
+    with act(actor, "keep_template") as said:
+        row, said["made"] = JobTemplate.objects.update_or_create(
+            code=code, defaults={**facts, "needs": list(needs), "hidden": hidden}
+        )
+        said["on"] = row
+    return row
+
+
+def drop_template(actor: Person, *, code: str) -> None:
+    """The site's own is gone; a shipped one of its code is back as it came."""
+    require(actor, Role.OPERATOR)
+    with act(actor, "drop_template", code=code):
+        if not JobTemplate.objects.filter(code=code).delete()[0]:
+            raise Missing(_("There is nothing here, or it isn't yours to see."))

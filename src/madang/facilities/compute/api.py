@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from django.http import FileResponse, HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.translation import gettext as _
 from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
-from madang.facilities.compute import actions, queries, words
+from madang.facilities.compute import actions, queries, recipes, shelf, words
+from madang.facilities.compute.models import ProjectFile
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
-from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_SCRIPT_BYTES
+from madang.jobs import sweeps
+from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_INPUTS, MOST_SCRIPT_BYTES
+from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job
 from madang.jobs.sweeps import MOST_TABLE
-from madang.web.api import BIG, PROBLEMS, Id, In, Line, Ref, Whole, bytes_of
+from madang.web.api import BIG, PROBLEMS, Amount, Id, In, Line, Ref, Slug, Whole, bytes_of
+from madang.web.ranges import download
+from madang.workflow.errors import Refused
 
 router = Router()
 
@@ -34,6 +41,7 @@ class JobIn(In):
     `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes, for each task. With several `tasks`,
     each is told its number by MADANG_TASK, and at most `parallel` run at once (0: as many as fit). `parameters` is a
     table in CSV: its first line names variables, each further line is one task, which gets them in its environment.
+    `files` are names of files of the project: each task finds a copy of them where it starts.
     """
 
     allocation: Ref
@@ -45,7 +53,16 @@ class JobIn(In):
     tasks: Annotated[Whole, Field(ge=1, le=MAX_TASKS)] = 1
     parallel: Annotated[Whole, Field(ge=0, le=MAX_TASKS)] = 0
     parameters: Annotated[str, Field(max_length=MOST_TABLE)] = ""
+    files: Annotated[list[Line], Field(max_length=MOST_INPUTS)] = []
     uuid: UUID | None = None
+
+
+class GivenOut(Schema):
+    """A file that each task is given: what it holds doesn't change, whatever becomes of the name. `size` in bytes."""
+
+    path: str
+    sha256: str
+    size: int
 
 
 class JobOut(Schema):
@@ -67,6 +84,7 @@ class JobOut(Schema):
     tasks: int
     parallel: int
     variables: list[str]
+    files: list[GivenOut]
     state: str
     outcome: str
     exit_code: int | None
@@ -83,6 +101,21 @@ class JobOut(Schema):
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+
+
+class RequestOut(Schema):
+    """What can be sent to submit the same job again, as a new one."""
+
+    allocation: int
+    name: str
+    script: str
+    arguments: list[str]
+    gpus: int
+    limit_s: int
+    tasks: int
+    parallel: int
+    parameters: str
+    files: list[str]
 
 
 class JobsOut(Schema):
@@ -104,12 +137,62 @@ class JobLogOut(Schema):
 
 
 class FileOut(Schema):
-    """`size` in bytes. Where it isn't `downloadable`, no address can hold its name, and `path` only resembles that."""
+    """`size` in bytes. Where it isn't `downloadable`, no address can hold its name, and `path` only resembles that.
+    `given`: the job was given a file of this name."""
 
     path: str
     size: int
     modified_at: datetime
     downloadable: bool
+    given: bool
+
+
+class ProjectFileIn(In):
+    """A file to come: `size` in bytes, `sha256` of all of it in hexadecimal. `grant` is the number of the grant."""
+
+    grant: Slug
+    path: Line
+    size: Amount
+    sha256: Annotated[str, Field(min_length=64, max_length=64)]
+
+
+class ProjectFileOut(Schema):
+    """`received` of its `size` bytes have come; jobs can use it once it is `ready`."""
+
+    id: int
+    grant: str
+    path: str
+    size: int
+    sha256: str
+    received: int
+    ready: bool
+    person: str
+    begun_at: datetime
+    ready_at: datetime | None
+
+
+class ProjectFilesOut(Schema):
+    items: list[ProjectFileOut]
+    next: int | None = None
+
+
+class TemplateOut(Schema):
+    """A script to start from. `limit_s` in seconds, `parameters` a table in CSV, `needs` the files it looks for."""
+
+    code: str
+    name: str
+    text: str
+    script: str
+    gpus: int
+    limit_s: int
+    tasks: int
+    parameters: str
+    needs: list[str]
+
+
+class TemplatesOut(Schema):
+    items: list[TemplateOut]
+    next: int | None = None
 
 
 class FilesOut(Schema):
@@ -245,6 +328,25 @@ class EfficiencyOut(Schema):
     rules: str
 
 
+class GpuOut(Schema):
+    """The newest sample of one GPU, by the number of its slot: use in percent and power in watts in the mean of the
+    time up to `at` (null where the driver doesn't say), memory in MiB at its most."""
+
+    gpu: int
+    at: datetime
+    utilization: float | None
+    memory_mb: int
+    memory_total_mb: int
+    power_w: float | None
+
+
+class MetricsOut(Schema):
+    """What the GPUs of a task do, also while it runs; both are empty where nobody looks at them."""
+
+    gpus: list[GpuOut]
+    points: list[PointOut]
+
+
 class AlarmOut(Schema):
     """`code` is for programs, `text` for people, in the language of the request."""
 
@@ -312,6 +414,7 @@ def job_out(row: Job) -> dict[str, Any]:
         "organization": row.allocation.grant.organization.name,
         "person": str(row.person),
         "cluster": row.engine,
+        "files": [entry._asdict() for entry in inputs_of(row)],
     }
 
 
@@ -365,7 +468,7 @@ def health(request: HttpRequest) -> dict[str, Any]:
 )
 def balance(request: HttpRequest) -> dict[str, Any]:
     items = []
-    for offer in queries.offers(request.user):
+    for offer in queries.offers(request.user, whole=True):
         row, meter = offer.allocation, offer.allocation.meter
         items.append(
             {
@@ -404,6 +507,11 @@ def forecast(
     return queries.forecast(offer, gpus, limit_s, tasks)
 
 
+@router.get("/templates", response={200: TemplatesOut} | PROBLEMS, auth=None, summary="Scripts to start from")
+def templates(request: HttpRequest) -> dict[str, Any]:
+    return {"items": recipes.recipes()}
+
+
 @router.post("/jobs", response={201: JobOut} | PROBLEMS, summary="Submit a job")
 def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
     row = actions.submit(
@@ -418,6 +526,7 @@ def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
         tasks=data.tasks,
         parallel=data.parallel,
         parameters=data.parameters,
+        files=data.files,
     )
     return Status(201, job_out(job_queries.job_for(request.user, row.uuid)))
 
@@ -445,6 +554,24 @@ def jobs(
 @router.get("/jobs/{uuid:uuid}", response={200: JobOut} | PROBLEMS, summary="One job")
 def job(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     return job_out(job_queries.job_for(request.user, uuid))
+
+
+@router.get(
+    "/jobs/{uuid:uuid}/request",
+    response={200: RequestOut} | PROBLEMS,
+    summary="A job as it was submitted, to be submitted again",
+)
+def asked(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
+    row = job_queries.job_for(request.user, uuid)
+    if row.bare:  # its script was never here
+        raise queries.missing()
+    return {
+        **{name: getattr(row, name) for name in ("name", "script", "arguments", "gpus", "limit_s", "parallel")},
+        "allocation": row.allocation_id,
+        "tasks": row.tasks,
+        "parameters": sweeps.csv_of(row.variables, sweeps.of(row).rows) if row.variables else "",
+        "files": [entry.path for entry in inputs_of(row)],
+    }
 
 
 @router.post("/jobs/{uuid:uuid}/cancel", response={200: JobOut} | PROBLEMS, summary="Cancel a job")
@@ -496,6 +623,13 @@ def efficiency(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> Any:
     return found
 
 
+@router.get("/jobs/{uuid:uuid}/metrics", response={200: MetricsOut} | PROBLEMS, summary="What the GPUs of a task do")
+def metrics(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> Any:
+    row = job_queries.job_for(request.user, uuid)
+    queries.task_of(row, task)
+    return queries.metrics_of(row, task)
+
+
 @router.get(
     "/jobs/{uuid:uuid}/log", response={200: JobLogOut} | PROBLEMS, summary="The log of a task from an offset on"
 )
@@ -543,12 +677,87 @@ def files(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> dict[str, A
 def file(request: HttpRequest, uuid: UUID, path: str, task: TaskNumber = 0) -> Any:
     row = job_queries.job_for(request.user, uuid)
     queries.task_of(row, task)
-    opened = queries.open_file(row, path, task)
-    return FileResponse(
-        opened, as_attachment=True, filename=path.rsplit("/", 1)[-1], content_type="application/octet-stream"
-    )
+    return download(request, queries.open_file(row, path, task), path.rsplit("/", 1)[-1])
 
 
 @router.delete("/jobs/{uuid:uuid}/files", response={200: JobOut} | PROBLEMS, summary="Delete the files of an ended job")
 def delete_files(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     return job_out(actions.delete_files(me(request), job=job_queries.job_for(request.user, uuid)))
+
+
+def project_file_out(row: ProjectFile) -> dict[str, Any]:
+    return {
+        **{name: getattr(row, name) for name in ("path", "size", "sha256", "received", "begun_at", "ready_at")},
+        "id": row.pk,
+        "grant": row.grant.number,
+        "ready": row.ready_at is not None,
+        "person": str(row.person),
+    }
+
+
+@router.get("/project-files", response={200: ProjectFilesOut} | PROBLEMS, summary="The files of your projects")
+def project_files(request: HttpRequest, grant: Slug | None = None) -> dict[str, Any]:
+    project = queries.project_for(request.user, grant) if grant else None
+    return {"items": [project_file_out(row) for row in queries.project_files(request.user, grant=project)]}
+
+
+@router.post(
+    "/project-files",
+    response={201: ProjectFileOut} | PROBLEMS,
+    summary="Announce a file, or find how much of it has come",
+)
+def begin_file(request: HttpRequest, data: ProjectFileIn) -> Status[dict[str, Any]]:
+    row = actions.begin_file(
+        me(request),
+        grant=queries.project_for(request.user, data.grant),
+        path=data.path,
+        size=data.size,
+        sha256=data.sha256,
+    )
+    return Status(201, project_file_out(queries.project_file(request.user, row.pk)))
+
+
+@router.get("/project-files/{id}", response={200: ProjectFileOut} | PROBLEMS, summary="One file of a project")
+def project_file(request: HttpRequest, id: Id) -> dict[str, Any]:
+    return project_file_out(queries.project_file(request.user, id))
+
+
+@router.put(
+    "/project-files/{id}/bytes",
+    response={200: ProjectFileOut} | PROBLEMS,
+    summary="The bytes of a file from an offset on",
+    description="At most 32 MiB at once; with the last part it is compared with its SHA-256. 409 says what has come.",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def put_bytes(request: HttpRequest, id: Id, offset: Annotated[int, Query(ge=0, le=BIG)]) -> dict[str, Any]:
+    row = queries.project_file(request.user, id)
+    with SpooledTemporaryFile(shelf.COPY) as part:
+        while piece := request.read(shelf.COPY):
+            part.write(piece)
+            if part.tell() > shelf.PART:
+                raise Refused(_("One part has at most %(most)s MB.") % {"most": shelf.PART // 1024**2}, field="bytes")
+        part.seek(0)
+        row = actions.receive(me(request), file=row, offset=offset, content=part)  # type: ignore[arg-type]
+    return project_file_out(row)
+
+
+@router.get(
+    "/project-files/{id}/bytes",
+    response=PROBLEMS,
+    summary="A file of a project, as bytes",
+    openapi_extra=bytes_of("application/octet-stream"),
+)
+def get_bytes(request: HttpRequest, id: Id) -> Any:
+    row = queries.project_file(request.user, id)
+    return download(request, queries.open_project_file(row), row.path.rsplit("/", 1)[-1])
+
+
+@router.delete("/project-files/{id}", response={204: None} | PROBLEMS, summary="Delete a file of a project")
+def delete_project_file(request: HttpRequest, id: Id) -> Status[None]:
+    actions.delete_file(me(request), file=queries.project_file(request.user, id))
+    return Status(204, None)

@@ -39,8 +39,42 @@ class Point:
     memory: float
 
 
+class Drawn:
+    """Points as the lines of a chart and the rows of its table."""
+
+    points: list[Point]
+
+    @property
+    def utilization_line(self) -> str:
+        """The points of the chart's first line, as SVG writes them."""
+        return _line([(n, point.utilization) for n, point in enumerate(self.points)], len(self.points))
+
+    @property
+    def memory_line(self) -> str:
+        return _line([(n, point.memory) for n, point in enumerate(self.points)], len(self.points))
+
+    @property
+    def rows(self) -> list[Point]:
+        """A few of the points, evenly spaced, for the table beside the chart."""
+        step = -(-len(self.points) // ROWS) or 1
+        return self.points[step - 1 :: step]
+
+
 @dataclass(frozen=True)
-class Report:
+class Metrics(Drawn):
+    """What the GPUs of a run do: the newest sample of each, by slot, and all of them over time."""
+
+    gpus: list[Sample]
+    points: list[Point]
+
+
+def metrics(samples: Sequence[Sample]) -> Metrics:
+    newest = {sample.gpu: sample for sample in sorted(samples, key=lambda s: s.at)}
+    return Metrics([newest[gpu] for gpu in sorted(newest)], _points(samples))
+
+
+@dataclass(frozen=True)
+class Report(Drawn):
     """`wall_s` of `limit_s` seconds, `peak_memory_mb` of `memory_mb` MiB; `utilization` is the mean of all GPUs in
     percent, `idle` the slots that did nothing all the time, both None where there are too few samples to say.
     `advice` are sentences for the holder, by the rules of version `rules`.
@@ -60,21 +94,6 @@ class Report:
     @property
     def limit_percent(self) -> int:
         return round(100 * self.wall_s / self.limit_s)
-
-    @property
-    def utilization_line(self) -> str:
-        """The points of the chart's first line, as SVG writes them."""
-        return _line([(n, point.utilization) for n, point in enumerate(self.points)], len(self.points))
-
-    @property
-    def memory_line(self) -> str:
-        return _line([(n, point.memory) for n, point in enumerate(self.points)], len(self.points))
-
-    @property
-    def rows(self) -> list[Point]:
-        """A few of the points, evenly spaced, for the table beside the chart."""
-        step = -(-len(self.points) // ROWS) or 1
-        return self.points[step - 1 :: step]
 
 
 def _line(points: Sequence[tuple[int, float | None]], count: int) -> str:

@@ -121,7 +121,10 @@ class StorageFacility:
         return Card(
             text=_("The results of your jobs are kept here, until you delete them or the grant ends."),
             facts=[(_("Quota"), _size(most))],
-            actions=[Action(_("Files of your jobs"), reverse("compute:jobs"))],
+            actions=[
+                Action(_("Files of the project"), f"{reverse('compute:files')}?grant={allocation.grant.number}"),
+                Action(_("Files of your jobs"), reverse("compute:jobs")),
+            ],
         )
 
 

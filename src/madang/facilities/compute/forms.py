@@ -8,17 +8,18 @@ from uuid import uuid4
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from madang.catalog.models import Resource
 from madang.engines.base import MAX_TASKS, WORD
-from madang.facilities.compute.models import Cluster, EngineKind
+from madang.facilities.compute.models import Cluster, EngineKind, ProjectFile
 from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
 from madang.jobs.sweeps import MOST_TABLE
 from madang.web import amounts
-from madang.web.forms import Form, TextField, Upload, WholeNumber
+from madang.web.forms import Form, TextField, Upload, Uploads, WholeNumber
 
 TYPICAL_MINUTES = 60
 
@@ -99,6 +100,17 @@ class SubmitForm(Form):
             "CSV: the first line names variables, each further line is one task that gets them as environment."
         ),
     )
+    files = forms.MultipleChoiceField(  # type: ignore[assignment]
+        label=_("Files of the project"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("Each task finds a copy of them where it starts."),
+    )
+    attach = Uploads(
+        label=_("Add files"),
+        required=False,
+        help_text=_("They are kept with the project, and the job gets them, too."),
+    )
     arguments = TextField(
         label=_("Arguments"),
         max_length=4000,
@@ -106,8 +118,16 @@ class SubmitForm(Form):
         help_text=_("As on a command line, for example: --epochs 20"),
     )
 
-    def __init__(self, offers: Sequence[Offer], *args: Any, chosen: Offer | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        offers: Sequence[Offer],
+        *args: Any,
+        chosen: Offer | None = None,
+        kept: Sequence[ProjectFile] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["files"].choices = [(row.path, f"{row.path} ({filesizeformat(row.size)})") for row in kept]  # type: ignore[attr-defined]
         self.offers = {offer.allocation.pk: offer for offer in offers}
         self.chosen = chosen or (offers[0] if offers else None)
         self.fields["allocation"].choices = [(pk, _line_of(offer)) for pk, offer in self.offers.items()]  # type: ignore[attr-defined]
@@ -171,6 +191,34 @@ def _line_of(offer: Offer) -> str:
         "number": row.grant.number,
         "left": amounts.left(offer.left, row.resource.unit),
     }
+
+
+class FilesForm(Form):
+    """Files that a project keeps for its jobs."""
+
+    files = Uploads(label=_("Files"))  # type: ignore[assignment]
+
+
+class TemplateForm(Form):
+    """A script to start from."""
+
+    code = TextField(label=_("Code"), max_length=40, help_text=_("Letters, digits and hyphens, for example train-ddp."))
+    name_ko = TextField(label=_("Name (Korean)"), max_length=80)
+    name_en = TextField(label=_("Name (English)"), max_length=80)
+    text_ko = TextField(label=_("What it is for (Korean)"), max_length=400, lines=True)
+    text_en = TextField(label=_("What it is for (English)"), max_length=400, lines=True)
+    gpus = WholeNumber(label=_("GPUs"), min_value=1, max_value=1024, initial=1)
+    limit_s = Minutes(label=_("Time limit (minutes)"), min_value=1, max_value=90 * 1440, initial=TYPICAL_MINUTES)
+    tasks = WholeNumber(label=_("Tasks"), min_value=1, max_value=MAX_TASKS, initial=1)
+    script = ScriptText(label=_("Script"))
+    parameters = TableText(label=_("Parameter table"), required=False)
+    needs = TextField(
+        label=_("Files that it needs"), max_length=1000, required=False, help_text=_("Names with commas between.")
+    )
+    hidden = forms.BooleanField(label=_("Not offered for now"), required=False)
+
+    def clean_needs(self) -> list[str]:
+        return [name.strip() for name in self.cleaned_data["needs"].split(",") if name.strip()]
 
 
 class ClusterForm(Form):

@@ -22,7 +22,7 @@ from madang.catalog.models import ResourceState
 from madang.engines.base import Limits, Unavailable, UsageRow
 from madang.engines.local import LocalEngine
 from madang.engines.slurm import Commands, SlurmEngine
-from madang.facilities.compute import storage
+from madang.facilities.compute import shelf, storage
 from madang.facilities.compute.clusters import account_of, members_of, runs_of, slurms
 from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount
 from madang.grants.models import Allocation
@@ -99,9 +99,13 @@ class Site:
                 raise Refused(_("Only the job that this software ships is trusted, and only in a demonstration."))
         else:
             _check_walls(wish, Watch.objects.filter(engine=wish.engine).first())
-        storage.check_room(wish.allocation.grant)
+        shelf.keep_for(wish.allocation, wish.inputs)
+        storage.check_room(wish.allocation.grant, wish.tasks * sum(entry.size for entry in wish.inputs))
         user = account_of(wish.actor, partition.cluster)
         return Terms(partition.gpu_type, partition.memory_mb * wish.gpus, 1, user)
+
+    def source(self, allocation: Allocation, sha256: str) -> Path:
+        return shelf.blob(allocation.grant_id, sha256)
 
     def budgets(self, name: str) -> list[Limits]:
         cluster = Cluster.objects.get(code=name)

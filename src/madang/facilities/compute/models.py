@@ -6,7 +6,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from madang.catalog.models import Resource
-from madang.grants.models import Allocation
+from madang.engines.base import MAX_NAME
+from madang.grants.models import Allocation, Grant
 from madang.identity.models import Person
 from madang.jobs.models import Job
 from madang.web.bilingual import said
@@ -99,6 +100,71 @@ class Folder(models.Model):
     bytes = models.BigIntegerField(default=0)
     final = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True)
+
+
+class ProjectFile(models.Model):
+    """A file that a project keeps for its jobs, by its content: `size` bytes of this `sha256` (in hexadecimal).
+
+    It comes in parts: `received` bytes of it are there. It can be used from `ready_at` on, when all of it is there and
+    is what was announced.
+    """
+
+    grant = models.ForeignKey(Grant, models.PROTECT, related_name="files")
+    path = models.CharField(_("name"), max_length=MAX_NAME)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    received = models.BigIntegerField(default=0)
+    person = models.ForeignKey(Person, models.PROTECT, related_name="project_files")
+    begun_at = models.DateTimeField(db_default=Now())
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["path", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["grant", "path"], name="a_ready_file_of_each_name", condition=Q(ready_at__isnull=False)
+            ),
+            models.UniqueConstraint(fields=["grant", "path", "sha256"], name="a_project_file_comes_once"),
+            models.CheckConstraint(name="a_sha256", condition=Q(sha256__regex=r"^[0-9a-f]{64}$")),
+            models.CheckConstraint(
+                name="a_ready_file_is_whole",
+                condition=Q(received__gte=0, received__lte=models.F("size"))
+                & (Q(ready_at=None) | Q(received=models.F("size"))),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@tracked()
+class JobTemplate(models.Model):
+    """A script to start from, as this site has it; in place of the shipped one of this code, where there is one.
+
+    `needs` are the files that the script looks for. A `hidden` one is not offered.
+    """
+
+    code = models.SlugField(_("Code"), max_length=40, unique=True)
+    name_ko = models.CharField(_("name (Korean)"), max_length=80)
+    name_en = models.CharField(_("name (English)"), max_length=80)
+    text_ko = models.CharField(max_length=400)
+    text_en = models.CharField(max_length=400)
+    script = models.TextField(_("Script"), max_length=200_000)
+    gpus = models.PositiveIntegerField(_("GPUs"))
+    limit_s = models.PositiveIntegerField()
+    tasks = models.PositiveIntegerField(_("Tasks"), default=1)
+    parameters = models.TextField(_("Parameter table"), blank=True)
+    needs = models.JSONField(default=list)
+    hidden = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(name="a_template_asks_for_something", condition=Q(gpus__gte=1, limit_s__gte=60))
+        ]
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class StorageSample(models.Model):

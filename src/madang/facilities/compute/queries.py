@@ -18,14 +18,14 @@ from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
 from madang.engines.base import FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
-from madang.facilities.compute import efficiency, storage, text
-from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount
-from madang.grants.models import Allocation, AllocationState, GrantState
+from madang.facilities.compute import efficiency, shelf, storage, text
+from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount, ProjectFile
+from madang.grants.models import Allocation, AllocationState, Grant, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import queries as jobs
-from madang.jobs.engines import EngineWithFiles, engine_named
+from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.models import Job, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
@@ -72,9 +72,10 @@ class Offer:
         return max(0, min(self.partition.longest_s // 60, self.left // (60 * max(1, gpus))))
 
 
-def offers(person: Any) -> list[Offer]:
-    """Every allocation that the person can run jobs on now, in a fixed number of statements."""
-    allocations = allocations_for_jobs(person)
+def offers(person: Any, *, whole: bool = False) -> list[Offer]:
+    """Every allocation that the person can run jobs on now, in a fixed number of statements; with their `whole` meters
+    where more is wanted than what is left."""
+    allocations = allocations_for_jobs(person, whole=whole)
     resources = [row.resource_id for row in allocations]
     places = {
         row.resource_id: row
@@ -189,6 +190,14 @@ def efficiency_of(job: Job, runs: Sequence[Run]) -> efficiency.Report | None:
     return efficiency.report(job, run, samples)
 
 
+def metrics_of(job: Job, task: int = 0, attempt: int = 1) -> efficiency.Metrics:
+    """What the GPUs of a task have done so far, as far as its engine looks at them."""
+    try:
+        return efficiency.metrics(engine_of(job).samples(RunKey(job.uuid, task, attempt)))
+    except Unavailable:
+        return efficiency.metrics(())
+
+
 @dataclass(frozen=True)
 class LogPart:
     """A part of a log, ready to show. `next` is where the next part begins; `skipped` bytes are before `offset`."""
@@ -238,9 +247,11 @@ def whole_log(job: Job, task: int = 0) -> Any:
 
 @dataclass(frozen=True)
 class JobFile(FileEntry):
-    """A file as it is shown. `downloadable`: its name can be part of an address; if not, `path` only resembles it."""
+    """A file as it is shown. `downloadable`: its name can be part of an address; if not, `path` only resembles it.
+    `given`: the job was given a file of this name, so it needn't have written it."""
 
     downloadable: bool = True
+    given: bool = False
 
 
 def removing(job: Job) -> bool:
@@ -254,8 +265,15 @@ def files_of(job: Job, task: int = 0) -> list[JobFile]:
         found = engine_of(job).files(run_of(job, task))
     except (NoFile, Unavailable, FileNotFoundError):
         return []
+    given = {entry.path for entry in inputs_of(job)}
     return [
-        JobFile(UNADDRESSABLE.sub("\ufffd", entry.path), entry.size, entry.modified_at, not _unaddressable(entry.path))
+        JobFile(
+            UNADDRESSABLE.sub("\ufffd", entry.path),
+            entry.size,
+            entry.modified_at,
+            not _unaddressable(entry.path),
+            entry.path in given,
+        )
         for entry in found
     ]
 
@@ -270,6 +288,51 @@ def open_file(job: Job, path: str, task: int = 0) -> BinaryIO:
     try:
         return engine_of(job).open_file(run_of(job, task), path)
     except NoFile as error:
+        raise missing() from error
+
+
+def projects(person: Any) -> list[Grant]:
+    """The grants of the person's own organizations that keep files or may: with computing, newest first."""
+    rows = Grant.objects.filter(
+        organization_id__in=list(access_of(person).organizations), allocations__resource__kind=Kind.COMPUTE
+    )
+    return list(rows.select_related("organization").distinct().order_by("-id"))
+
+
+def project_for(person: Any, number: str) -> Grant:
+    """The grant of this number, if it is the person's organization's; Missing otherwise."""
+    organizations = list(access_of(person).organizations)
+    row = Grant.objects.filter(organization_id__in=organizations, number=number).select_related("organization").first()
+    if row is None:
+        raise missing()
+    return row
+
+
+def project_files(person: Any, *, grant: Grant | int | None = None, ready: bool | None = None) -> list[ProjectFile]:
+    """The files of the person's projects, or of one of them, by name; what only the people of its organization see."""
+    rows = ProjectFile.objects.filter(grant__organization_id__in=list(access_of(person).organizations))
+    if grant is not None:
+        rows = rows.filter(grant=grant)
+    if ready is not None:
+        rows = rows.filter(ready_at__isnull=not ready)
+    return list(rows.select_related("grant", "person").order_by("grant_id", "path", "id"))
+
+
+def project_file(person: Any, file: int) -> ProjectFile:
+    rows = ProjectFile.objects.filter(grant__organization_id__in=list(access_of(person).organizations))
+    row = rows.filter(pk=min(file, 2**63 - 1)).select_related("grant", "person").first()
+    if row is None:
+        raise missing()
+    return row
+
+
+def open_project_file(file: ProjectFile) -> BinaryIO:
+    """For reading; Missing until all of it has come."""
+    if file.ready_at is None:
+        raise missing()
+    try:
+        return shelf.blob(file.grant_id, file.sha256).open("rb")
+    except FileNotFoundError as error:
         raise missing() from error
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from madang.catalog.models import Kind
 from madang.engines.local import folders
 from madang.facilities.compute.clusters import runs_of
-from madang.facilities.compute.models import Folder, StorageSample
+from madang.facilities.compute.models import Folder, ProjectFile, StorageSample
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, Grant
 from madang.jobs.models import Job
@@ -45,24 +45,39 @@ def of_grant(grant: Grant) -> Allocation | None:
 
 
 def held_bytes(grant: Grant) -> int:
-    """What its runs hold, as last measured."""
-    total = Folder.objects.filter(job__allocation__grant=grant).aggregate(total=Sum("bytes"))["total"]
-    return int(total or 0)
+    """What its runs hold, as last measured, and the files of the project, those that are still coming included."""
+    runs = Folder.objects.filter(job__allocation__grant=grant).aggregate(total=Sum("bytes"))["total"]
+    kept = ProjectFile.objects.filter(grant=grant).aggregate(total=Sum("size"))["total"]
+    return int(runs or 0) + int(kept or 0)
 
 
-def check_room(grant: Grant) -> None:
-    """Raises Refused where the storage of the grant is full: a job that can't write its result shouldn't start."""
+def room(grant: Grant) -> tuple[int, int]:
+    """(bytes held, bytes that may be held)."""
     allocation = of_grant(grant)
-    most = quota_mb(allocation, grant) if allocation else WITHOUT_STORAGE_MB
-    held = held_bytes(grant)
-    if held >= most * MB:
+    return held_bytes(grant), (quota_mb(allocation, grant) if allocation else WITHOUT_STORAGE_MB) * MB
+
+
+def check_room(grant: Grant, more: int = 0, *, field: str = "allocation") -> None:
+    """Raises Refused where the storage of the grant is full, or `more` bytes are too many for it: a job that can't
+    write its result shouldn't start."""
+    held, most = room(grant)
+    if more and held + more > most:
+        raise Refused(
+            _(
+                "There isn't enough storage: this needs %(more)s MB, and %(held)s of %(most)s MB are held. "
+                "Delete files that you no longer need."
+            )
+            % {"more": f"{-(-more // MB):,}", "held": f"{held // MB:,}", "most": f"{most // MB:,}"},
+            field=field,
+        )
+    if held >= most:
         raise Refused(
             _(
                 "The storage of this grant is full: %(held)s of %(most)s MB. "
                 "Delete the files of jobs that you no longer need."
             )
-            % {"held": f"{held // MB:,}", "most": f"{most:,}"},
-            field="allocation",
+            % {"held": f"{held // MB:,}", "most": f"{most // MB:,}"},
+            field=field,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from procrastinate.contrib.django import app
 
-from madang.facilities.compute import storage
+from madang.facilities.compute import shelf, storage
 from madang.jobs.models import Job
 
 
@@ -17,5 +17,6 @@ def remove_files(job: int) -> None:
 @app.periodic(cron="*/5 * * * *")
 @app.task(name="compute.sample_storage", queueing_lock="compute.sample_storage")
 def sample_storage(timestamp: int) -> None:
+    shelf.tidy_all()
     storage.measure()
     storage.sample()

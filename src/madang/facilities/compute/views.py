@@ -1,27 +1,42 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.catalog.actions import may_keep
 from madang.engines.base import MAX_TASKS
-from madang.facilities.compute import actions, clusters, queries, words
-from madang.facilities.compute.forms import AccountForm, ClusterForm, PartitionForm, StrayForm, SubmitForm
+from madang.facilities.compute import actions, clusters, queries, recipes, storage, words
+from madang.facilities.compute.forms import (
+    AccountForm,
+    ClusterForm,
+    FilesForm,
+    PartitionForm,
+    StrayForm,
+    SubmitForm,
+    TemplateForm,
+)
+from madang.facilities.compute.models import ProjectFile
+from madang.grants.models import Grant
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
 from madang.jobs import queries as job_queries
 from madang.jobs import sweeps
+from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job, JobOutcome, JobState, Task
+from madang.web.ranges import download
 from madang.workflow.errors import Refused
 
 
@@ -155,11 +170,13 @@ def new(request: HttpRequest) -> HttpResponse:
     wanted = number(given.get("allocation"))
     chosen = next((offer for offer in offers if offer.allocation.pk == wanted), offers[0] if offers else None)
     asks = "calculate" in given or request.htmx  # type: ignore[attr-defined]
+    kept = queries.project_files(request.user, grant=chosen.allocation.grant_id, ready=True) if chosen else []
     if request.method == "POST" and not asks:
-        form = SubmitForm(offers, request.POST, request.FILES, chosen=chosen)
+        form = SubmitForm(offers, request.POST, request.FILES, chosen=chosen, kept=kept)
         if chosen and form.is_valid():
             with form.refusals():
                 said = form.cleaned_data
+                added = _add(request, chosen.allocation.grant, said["attach"])
                 job = actions.submit(
                     me(request),
                     uuid=said["uuid"],
@@ -172,21 +189,138 @@ def new(request: HttpRequest) -> HttpResponse:
                     tasks=said["tasks"],
                     parallel=said["parallel"],
                     parameters=said["parameters"],
+                    files=list(dict.fromkeys([*said["files"], *added])),
                 )
                 return redirect("compute:job", uuid=job.uuid)
     else:
-        form = SubmitForm(offers, chosen=chosen, initial=_initial(request, given))
+        form = SubmitForm(offers, chosen=chosen, kept=kept, initial=_initial(request, given))
     context = {"form": form, "offers": offers, "offer": chosen, **_forecast(chosen, form)}
+    if not request.htmx:  # type: ignore[attr-defined]
+        context |= _recipes(request, kept)
     template = "compute/new.html#choices" if request.htmx else "compute/new.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=422 if form.errors else 200)
 
 
+def _add(request: HttpRequest, grant: Grant, uploads: Sequence[Any]) -> list[str]:
+    """Keep what was sent with the project. The names of the files."""
+    return [
+        actions.add_file(me(request), grant=grant, path=upload.name, content=upload, size=upload.size).path
+        for upload in uploads
+    ]
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def files(request: HttpRequest) -> HttpResponse:
+    """The files that one's projects keep for their jobs, one project at a time."""
+    projects = queries.projects(request.user)
+    asked = request.GET.get("grant")
+    project = next((row for row in projects if asked in (None, row.number)), None)
+    if asked is not None and project is None:
+        raise queries.missing()
+    sent = request.method == "POST"
+    form = FilesForm(request.POST if sent else None, request.FILES if sent else None) if project else None
+    if project and form and form.is_valid():
+        with form.refusals():
+            added = _add(request, project, form.cleaned_data["files"])
+            many = ngettext("%(count)s file is kept.", "%(count)s files are kept.", len(added))
+            messages.success(request, many % {"count": len(added)})
+            return redirect(f"{reverse('compute:files')}?grant={project.number}")
+    context: dict[str, Any] = {"projects": projects, "project": project, "form": form}
+    if project:
+        held, most = storage.room(project)
+        context |= {"files": queries.project_files(request.user, grant=project), "held": held, "most": most}
+    return render(request, "compute/files.html", context, status=422 if form and form.errors else 200)
+
+
+@login_required
+@require_safe
+def project_file(request: HttpRequest, id: int) -> Any:
+    row = queries.project_file(request.user, id)
+    return _attachment(download(request, queries.open_project_file(row), row.path.rsplit("/", 1)[-1]))
+
+
+@login_required
+@require_POST
+def delete_file(request: HttpRequest, id: int) -> HttpResponse:
+    row = queries.project_file(request.user, id)
+    actions.delete_file(me(request), file=row)
+    messages.success(request, _("“%(name)s” is deleted.") % {"name": row.path})
+    return redirect(f"{reverse('compute:files')}?grant={row.grant.number}")
+
+
+def _recipes(request: HttpRequest, kept: Sequence[ProjectFile]) -> dict[str, Any]:
+    """What a job can start from, and what the chosen template still lacks."""
+    offered = recipes.recipes()
+    chosen = next((recipe for recipe in offered if recipe.code == request.GET.get("template")), None)
+    names = {row.path for row in kept}
+    return {
+        "recipes": offered,
+        "recipe": chosen,
+        "lacking": [name for name in chosen.needs if name not in names] if chosen else [],
+    }
+
+
+@login_required
+@require_safe
+def templates(request: HttpRequest) -> HttpResponse:
+    """The scripts to start from; for operators also those that aren't offered."""
+    operates = access_of(request.user).holds(Role.OPERATOR)
+    return render(
+        request, "compute/templates.html", {"recipes": recipes.recipes(hidden=operates), "operates": operates}
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def template(request: HttpRequest, code: str | None = None) -> HttpResponse:
+    """Add a template, or change one."""
+    require(request.user, Role.OPERATOR)
+    recipe = recipes.recipe_named(code, hidden=True) if code else None
+    initial: dict[str, Any] | None = None
+    if recipe:
+        facts = {name: getattr(recipe, name) for name in recipes.FIELDS}
+        initial = {**facts, "code": recipe.code, "limit_s": recipe.minutes, "needs": ", ".join(recipe.needs)}
+    form = TemplateForm(request.POST or None, initial=initial)
+    if recipe:
+        form.fields["code"].disabled = True
+    if request.method == "POST" and form.is_valid():
+        with form.refusals():
+            actions.keep_template(me(request), **form.cleaned_data)
+            messages.success(request, _("The template is kept."))
+            return redirect("compute:templates")
+    context = {"form": form, "recipe": recipe}
+    return render(request, "compute/template.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def drop_template(request: HttpRequest, code: str) -> HttpResponse:
+    actions.drop_template(me(request), code=code)
+    messages.success(request, _("The site's own template is gone."))
+    return redirect("compute:templates")
+
+
 def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
     """What was typed so far; or, to run a job again, what it was."""
-    known = {name: given[name] for name in TYPED if given.get(name)}
+    known: dict[str, Any] = {name: given[name] for name in TYPED if given.get(name)}
+    if files := given.getlist("files"):
+        known["files"] = files
     if (table := request.FILES.get("table")) and (table.size or 0) <= 4 * sweeps.MOST_TABLE:
         # A file can't be put back into a form, so it goes on as what was pasted.
         known["parameters"] = table.read().decode("utf-8-sig", errors="replace")
+    if code := request.GET.get("template"):
+        recipe = recipes.recipe_named(code)
+        known = {
+            "name": recipe.name,
+            "script": recipe.script,
+            "gpus": recipe.gpus,
+            "limit_s": recipe.minutes,
+            "tasks": recipe.tasks if recipe.tasks > 1 and not recipe.parameters else "",
+            "parameters": recipe.parameters,
+            "files": list(recipe.needs),
+            **known,
+        }
     if source := request.GET.get("from"):
         try:
             before = job_queries.job_for(request.user, UUID(source))
@@ -200,6 +334,7 @@ def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
             "arguments": shlex.join(before.arguments),
             "gpus": before.gpus,
             "limit_s": -(-before.limit_s // 60),
+            "files": [entry.path for entry in inputs_of(before)],
             **_tasks_again(request, before),
             **known,
         }
@@ -305,6 +440,7 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "why": words.why(row.why or (part.task.why if part.task else "")),
         "runs": runs,
         "report": queries.efficiency_of(row, runs) if not part.lives else None,
+        "metrics": queries.metrics_of(row, part.number) if part.lives and row.started_at else None,
         "files": files,
         "removing": removing,
         "files_size": sum(entry.size for entry in files),
@@ -349,7 +485,7 @@ def _steps(row: Job) -> list[dict[str, str]]:
     return steps
 
 
-def _attachment(response: HttpResponse | StreamingHttpResponse) -> HttpResponse | StreamingHttpResponse:
+def _attachment(response: HttpResponseBase) -> HttpResponseBase:
     """What tenants wrote is never shown as a page of this site."""
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"
@@ -382,8 +518,7 @@ def script(request: HttpRequest, uuid: UUID) -> Any:
 def file(request: HttpRequest, uuid: UUID, path: str) -> Any:
     row = job_queries.job_for(request.user, uuid)
     opened = queries.open_file(row, path, _part(request, row).number)
-    name = path.rsplit("/", 1)[-1]
-    return _attachment(FileResponse(opened, as_attachment=True, filename=name, content_type="application/octet-stream"))
+    return _attachment(download(request, opened, path.rsplit("/", 1)[-1]))
 
 
 @login_required

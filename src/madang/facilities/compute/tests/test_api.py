@@ -247,3 +247,16 @@ def test_a_job_that_waits_is_told_when_it_starts_from_everybodys_past_and_sees_n
     assert said["within_an_hour"] == 1.0
     assert "남의 작업" not in str(found)
     assert str(running.uuid) not in str(found)
+
+
+def test_a_job_is_submitted_again_as_it_was():
+    row = make.allocation()
+    client = program(jobs.holder(row))
+    first = submit(client, row, arguments=["--x"], parameters="lr\n0.1\n0.2\n", parallel=1).json()
+    asked = client.get(f"{BASE}/jobs/{first['uuid']}/request").json()
+    second = client.post(f"{BASE}/jobs", json.dumps(asked), "application/json").json()
+    assert second["uuid"] != first["uuid"]
+    assert client.get(f"{BASE}/jobs/{second['uuid']}/request").json() == asked
+    assert program(jobs.holder(make.allocation())).get(f"{BASE}/jobs/{first['uuid']}/request").status_code == 404
+    Job.objects.update(bare=True)
+    assert client.get(f"{BASE}/jobs/{first['uuid']}/request").status_code == 404

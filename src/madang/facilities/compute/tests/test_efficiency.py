@@ -121,14 +121,23 @@ def test_what_the_engine_sampled_is_drawn_and_listed():
                    SELECT run, now() + %s * interval '15 s', 0, 10, 100, 1000 FROM engine_run WHERE job = %s""",
                 [n, job.uuid],
             )
-    make.ended(job, ["completed"], seconds=599)
     client = Client(HTTP_ACCEPT_LANGUAGE="en")
     client.force_login(jobs.holder(row))
+    Job.objects.filter(pk=job.pk).update(started_at=job.submitted_at, state="running")
+    address = reverse("compute:log", args=[job.uuid])
+    live = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    told = client.get(f"/api/v1/compute/jobs/{job.uuid}/metrics").json()
+    Job.objects.filter(pk=job.pk).update(started_at=None, state="submitted")
+    make.ended(job, ["completed"], seconds=599)
     try:
         text = client.get(reverse("compute:job", args=[job.uuid])).content.decode()
     finally:
         with connection.cursor() as cursor:  # the tables that Django doesn't know, and so doesn't empty
             for table in ("engine_sample", "engine_slot", "engine_file", "engine_run", "engine_job"):
                 cursor.execute(f"DELETE FROM {table}")
+    assert "Its GPUs now" in live
+    assert "100 / 1000 MiB" in live
+    assert "Its GPUs now" not in text
+    assert ([gpu["utilization"] for gpu in told["gpus"]], len(told["points"])) == ([10.0], 5)
     assert "Its GPUs were used 10% on average" in text
     assert ("<polyline" in text, "No samples" in text) == (True, False)
