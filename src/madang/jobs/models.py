@@ -119,6 +119,11 @@ class Job(models.Model):
         return self.state != JobState.ENDED
 
     @property
+    def said(self) -> str:
+        """Where it stands, or what it came to."""
+        return str((JobState(self.state) if self.lives else JobOutcome(self.outcome)).label)
+
+    @property
     def limit_minutes(self) -> int:
         """The limit in begun minutes, as it is charged and shown."""
         return -(-self.limit_s // 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -36,21 +37,30 @@ def visible(person: Any) -> QuerySet[Job]:
     return Job.objects.filter(allocation__grant__organization_id__in=list(access_of(person).organizations))
 
 
+LISTED = (  # the columns of a line in a list
+    *("uuid", "name", "bare", "state", "outcome", "gpus", "held", "used", "expected_at", "submitted_at"),
+    *("person__name", "person__email", "allocation__resource__name_ko", "allocation__resource__name_en"),
+)
+
+
 def jobs_of(
     person: Any,
     *,
+    columns: Sequence[str] = (),
     mine: bool = False,
     live: bool | None = None,
     allocation: int | None = None,
     after: int | None = None,
     limit: int = PAGE,
 ) -> Slice:
-    """A page of jobs, without their scripts; `after` is the id of the last one of the page before."""
-    rows = (
-        visible(person)
-        .defer("script")
-        .select_related("allocation__grant__organization", "allocation__resource", "person")
-    )
+    """A page of jobs, without their scripts, or with these `columns` alone; `after` is the id of the last one of the
+    page before."""
+    rows = visible(person)
+    if columns:
+        rows = rows.select_related("allocation__resource", "person").only(*columns)
+    else:
+        wide = ("allocation__grant__organization", "allocation__resource", "person")
+        rows = rows.defer("script").select_related(*wide)
     if mine:
         rows = rows.filter(person=person)
     if live is not None:

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, floor
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 # smallest unit → (how many of it make one of the unit that people read, name of that unit)
 READ = {
-    "gpu_second": (3600, "GPU-hours"),
-    "mb_hour": (1_000_000 * 24, "TB-days"),
-    "minute": (60, "hours"),
-    "m2_day": (1, "m²·days"),
-    "seat": (1, "seats"),
-    "access": (1, "accesses"),
-    "krw": (1, "KRW"),
-    "day": (1, "days"),
-    "case": (1, "cases"),
-    "run": (1, "runs"),
+    "gpu_second": (3600, gettext_noop("GPU-hours")),
+    "mb_hour": (1_000_000 * 24, gettext_noop("TB-days")),
+    "minute": (60, gettext_noop("hours")),
+    "m2_day": (1, gettext_noop("m²·days")),
+    "seat": (1, gettext_noop("seats")),
+    "access": (1, gettext_noop("accesses")),
+    "krw": (1, gettext_noop("KRW")),
+    "day": (1, gettext_noop("days")),
+    "case": (1, gettext_noop("cases")),
+    "run": (1, gettext_noop("runs")),
 }
 
 
 def unit_name(unit: str) -> str:
-    return {
-        "gpu_second": _("GPU-hours"),
-        "mb_hour": _("TB-days"),
-        "minute": _("hours"),
-        "m2_day": _("m²·days"),
-        "seat": _("seats"),
-        "access": _("accesses"),
-        "krw": _("KRW"),
-        "day": _("days"),
-        "case": _("cases"),
-        "run": _("runs"),
-    }[unit]
+    return _(READ[unit][1])
 
 
 # smallest unit → (below how many of it an amount is written in it, whole)
@@ -52,11 +43,16 @@ def written(value: int, unit: str, rounded: Callable[[Fraction], int] = round) -
     """
     if 0 < abs(value) < SMALL.get(unit, 0):
         return f"{value:,} {_small_name(unit)}"
+    return f"{_figure(value, unit, rounded)} {unit_name(unit)}"
+
+
+@lru_cache(maxsize=4096)  # a list writes the same few limits again and again
+def _figure(value: int, unit: str, rounded: Callable[[Fraction], int]) -> str:
     share = Fraction(value, READ[unit][0])
     decimals = 2 if abs(share) >= 1 else 3 if abs(share) >= Fraction(1, 10) else 5
     figure = Fraction(rounded(share * 10**decimals), 10**decimals)
     text = f"{float(figure):,.{decimals}f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit_name(unit)}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def left(value: int, unit: str) -> str:

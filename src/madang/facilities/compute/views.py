@@ -146,7 +146,12 @@ def jobs(request: HttpRequest) -> HttpResponse:
     live = {"live": True, "ended": False}.get(request.GET.get("state", ""))
     allocation = number(request.GET.get("allocation"))
     page = job_queries.jobs_of(
-        request.user, mine=mine, live=live, allocation=allocation, after=number(request.GET.get("after"))
+        request.user,
+        columns=job_queries.LISTED,
+        mine=mine,
+        live=live,
+        allocation=allocation,
+        after=number(request.GET.get("after")),
     )
     kept = request.GET.copy()
     kept.pop("after", None)
