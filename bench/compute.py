@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +14,14 @@ from uuid import uuid4
 import psycopg
 
 from bench.database import database
+from bench.paper_slurm import Asked, Paper
 from bench.report import Figure, finish
 from madang.server.postgres import Postgres
 
 PARTS = os.environ.get("PARTS", "list reconcile usage submit end").split()
 JOBS = int(os.environ.get("JOBS", "10000"))
-LOOKS = 60
+LOOKS = 60  # at the page
+ALLOCATIONS = int(os.environ.get("ALLOCATIONS", "8000"))
 
 
 def job_list(server: Postgres) -> list[Figure]:
@@ -79,11 +82,121 @@ def job_list(server: Postgres) -> list[Figure]:
     ]
 
 
+def on_paper(folder: str, name: str = "paper") -> tuple[Any, Paper]:
+    """A cluster of that name and its only partition, whose Slurm is paper."""
+    from django.conf import settings
+
+    from madang.engines.slurm import SlurmEngine
+    from madang.facilities.compute import host
+    from madang.facilities.compute.tests import make
+    from madang.jobs import engines
+
+    settings.SLURM = {name: {"conf": "/nonexistent", "runs": folder}}
+    paper = Paper()
+    facts: dict[str, Any] = host.connection_facts() | {"cursor_factory": Asked}
+    engines._built[name] = SlurmEngine(lambda: psycopg.connect(**facts), Path(folder), name, paper)
+    wanted = {"gpu_type": "h100", "gpus": 1000, "most_gpus": 8, "declared": False}
+    return make.partition(make.cluster(code=name, engine="slurm"), name="h100", **wanted), paper
+
+
+def reconcile(server: Postgres) -> list[Figure]:
+    """One look of the poller at a cluster with many budgets: nothing has changed, then all of a hundred were topped up."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from madang.facilities.compute.models import PosixAccount
+    from madang.jobs import engines, poller
+    from madang.jobs.models import Watch
+    from madang.jobs.tests import make as jobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        partition, paper = on_paper(folder)
+        rows = many_allocations(partition)
+        PosixAccount.objects.create(cluster=partition.cluster, person=jobs.holder(rows[0]), name="nobody")
+        engines.engine_named("paper").sync(engines.budgets("paper"), apply=True)
+
+        def look() -> tuple[int, int, float]:
+            Watch.objects.update(budgets_at=None, compared_at=None)
+            paper.calls = Asked.statements = 0
+            begun = time.perf_counter()
+            with CaptureQueriesContext(connection) as caught:
+                poller.reconcile("paper")
+            took = time.perf_counter() - begun
+            watch = Watch.objects.get()
+            assert not watch.error, watch.error
+            assert watch.drift["applied"], watch.drift
+            return paper.calls, Asked.statements + len(caught.captured_queries), took
+
+        look()
+        calm = look()
+        assert Watch.objects.get().drift["changed"] == [], Watch.objects.get().drift
+        before = dict(paper.limits)
+        top_up(rows[:100])
+        raised = look()
+        assert sum(paper.limits[name] != limit for name, limit in before.items()) == 100
+    print(f"nothing changed {calm[2]:.2f} s, a hundred raised {raised[2]:.2f} s", flush=True)
+    return [
+        Figure(f"reconcile {ALLOCATIONS:,} allocations, Slurm calls", calm[0], at_most=20),
+        Figure("queries", calm[1], at_most=30),
+        Figure("with a hundred raised, Slurm calls", raised[0], at_most=20),
+        Figure("with a hundred raised, queries", raised[1], at_most=30),
+    ]
+
+
+def many_allocations(partition: Any) -> list[Any]:
+    """Grants of one organization, each with one open allocation on this partition."""
+    from madang.calls.models import Application, ApplicationLine
+    from madang.grants.models import Allocation, Grant
+    from madang.jobs.tests import make as jobs
+    from madang.ledger import actions as ledger
+    from madang.workflow.moment import now
+
+    first = jobs.allocation(resource=partition.resource)
+    given, at = first.grant.application, now()
+    many = range(1, ALLOCATIONS)
+    common = {"organization": given.organization, "program": first.grant.program, "state": "active"}
+    common |= {name: getattr(first.grant, name) for name in ("starts_at", "ends_at", "accept_by")}
+    asked = Application.objects.bulk_create(
+        Application(
+            **{name: getattr(given, name) for name in ("call", "organization", "form", "started_by")}, state="withdrawn"
+        )
+        for _ in many
+    )
+    grants = Grant.objects.bulk_create(
+        Grant(application=one, number=f"B-{n}", title=f"과제 {n}", **common) for n, one in zip(many, asked, strict=True)
+    )
+    lines = ApplicationLine.objects.bulk_create(
+        ApplicationLine(application=one, call_line=first.line.call_line, amount=36_000) for one in asked
+    )
+    commodity, role = partition.resource.commodity, "allocation"
+    rows = [
+        Allocation(grant=grant, line=line, resource=partition.resource, amount=36_000, state="open", opened_at=at)
+        for grant, line in zip(grants, lines, strict=True)
+    ]
+    for n, row in enumerate(rows):
+        row.account = ledger.open_account(
+            commodity=commodity, owner_type="bench", owner_id=n, role=role, limited=True
+        )
+    rows = [first, *Allocation.objects.bulk_create(rows)]
+    top_up(rows[1:])
+    return rows
+
+
+def top_up(rows: list[Any]) -> None:
+    from madang.ledger import actions as ledger
+
+    for row in rows:
+        pool = ledger.site_account(commodity=row.resource.commodity, role="pool")
+        ledger.grant(
+            pool=pool, account=row.account, amount=36_000, source="bench", key=str(uuid4()), actor=None, reason=""
+        )
+
+
 def main() -> None:
     figures: list[Figure] = []
     with database() as server:
         for part in PARTS:
-            figures += {"list": job_list}[part](server)
+            figures += {"list": job_list, "reconcile": reconcile}[part](server)
     finish(figures)
 
 
