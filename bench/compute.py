@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -21,6 +22,7 @@ from madang.server.postgres import Postgres
 PARTS = os.environ.get("PARTS", "list reconcile usage submit end").split()
 JOBS = int(os.environ.get("JOBS", "10000"))
 LOOKS = 60  # at the page
+PACE, SECONDS, TASKS = 1000, int(os.environ.get("SECONDS", "60")), 100  # runs a second; tasks of a job
 ALLOCATIONS = int(os.environ.get("ALLOCATIONS", "8000"))
 
 
@@ -39,7 +41,7 @@ def job_list(server: Postgres) -> list[Figure]:
     holder, at = jobs.holder(rows[0]), now()
     facts = {"person": holder, "engine": "bench", "partition": "h100", "gpu_type": "h100", "memory_mb": 1}
     states = [("ended", "completed"), ("ended", "failed"), ("running", ""), ("queued", "")]
-    made = Job.objects.bulk_create(
+    Job.objects.bulk_create(
         (
             Job(
                 uuid=uuid4(),
@@ -61,8 +63,7 @@ def job_list(server: Postgres) -> list[Figure]:
         ),
         batch_size=2000,
     )
-    with psycopg.connect(server.url("madang_owner"), autocommit=True) as owner:
-        owner.execute("VACUUM ANALYZE")  # as autovacuum does
+    vacuum(server)
     client = Client(HTTP_ACCEPT_LANGUAGE="ko", SERVER_NAME="localhost")
     client.force_login(holder)
     address = "/compute/jobs/"
@@ -80,6 +81,12 @@ def job_list(server: Postgres) -> list[Figure]:
         Figure(f"list of {JOBS:,} jobs, queries", len(asked), at_most=12),
         Figure("list of jobs, ms of CPU", median(spent), at_most=15),
     ]
+
+
+def vacuum(server: Postgres) -> None:
+    """As autovacuum does within a minute of so many new rows."""
+    with psycopg.connect(server.url("madang_owner"), autocommit=True) as owner:
+        owner.execute("VACUUM ANALYZE")
 
 
 def on_paper(folder: str, name: str = "paper") -> tuple[Any, Paper]:
@@ -174,9 +181,7 @@ def many_allocations(partition: Any) -> list[Any]:
         for grant, line in zip(grants, lines, strict=True)
     ]
     for n, row in enumerate(rows):
-        row.account = ledger.open_account(
-            commodity=commodity, owner_type="bench", owner_id=n, role=role, limited=True
-        )
+        row.account = ledger.open_account(commodity=commodity, owner_type="bench", owner_id=n, role=role, limited=True)
     rows = [first, *Allocation.objects.bulk_create(rows)]
     top_up(rows[1:])
     return rows
@@ -192,11 +197,78 @@ def top_up(rows: list[Any]) -> None:
         )
 
 
+def usage(server: Postgres) -> list[Figure]:
+    """Runs end at a steady pace and the poller looks as often as it does on a site: how far it falls behind."""
+    from madang.jobs import poller
+    from madang.jobs.models import Run
+    from madang.ledger.verify import verify
+
+    with tempfile.TemporaryDirectory() as folder:
+        partition, paper = on_paper(folder, "paced")
+        count = PACE * SECONDS
+        ids = jobs_of_tasks(partition, count // TASKS)
+        vacuum(server)
+        begun = int(time.time()) + 2
+        rows = [ended_row(n, *ids[n // TASKS], begun + n // PACE) for n in range(count)]
+        paper.ended = lambda since: rows[max(0, since - begun) * PACE : max(0, int((time.time() - begun) * PACE))]
+        behind, looks, booked = [0.0], [0.0], 0
+        while booked < count and time.time() < begun + 3 * SECONDS:
+            time.sleep(poller.EVERY_S)
+            before = time.perf_counter()
+            poller.reconcile("paced")
+            looks.append(time.perf_counter() - before)
+            booked = Run.objects.filter(job__engine="paced").count()
+            behind.append(min(count, (time.time() - begun) * PACE) - booked)
+        late = time.time() - begun - SECONDS
+        assert booked == count, f"{booked:,} of {count:,} were booked"
+        assert not verify()
+    print(f"a look takes {median(looks):.2f} s, {max(looks):.2f} s at most; {max(behind):,.0f} runs behind at most")
+    return [
+        Figure(f"records/s from sacct over {SECONDS} s", count / (SECONDS + max(late, 0)), at_least=0.9 * PACE),
+        Figure("seconds from the last end to the last charge", late, at_most=5),
+    ]
+
+
+def jobs_of_tasks(partition: Any, count: int) -> list[tuple[int, str, str]]:
+    """Jobs of a hundred tasks, handed over as the engine does: Slurm's id of each, its comment, its payers."""
+    from madang.engines.stored import described
+    from madang.facilities.compute import host
+    from madang.facilities.compute.models import PosixAccount
+    from madang.facilities.compute.tests import make
+    from madang.jobs import actions
+    from madang.jobs.models import Job
+    from madang.jobs.tests import make as jobs
+    from madang.workflow.moment import now
+
+    row = make.allocation(partition, amount=10**9)
+    PosixAccount.objects.create(cluster=partition.cluster, person=jobs.holder(row), name="nobody")
+    made = [make.job(row, tasks=TASKS, gpus=1, limit_s=60) for _ in range(count)]
+    Job.objects.filter(engine=partition.cluster.code).update(state="submitted", told_at=now())
+    with host.connect() as conn:
+        for number, job in enumerate(made, 1):
+            spec = json.dumps(described(actions.spec_of(job)))
+            words = [job.uuid, job.engine, spec]
+            conn.execute(
+                "INSERT INTO slurm_job (job, attempt, cluster, digest, spec) VALUES (%s, 1, %s, '', %s)", words
+            )
+            sent = [job.uuid, number * 10_000, int(time.time())]
+            conn.execute("INSERT INTO slurm_send VALUES (%s, 1, 1, %s, %s, now())", sent)
+    payer = f"grant-{row.grant_id}|allocation-{row.pk}|nobody|h100"
+    return [(number * 10_000, f"madang:{job.uuid}.1.1", payer) for number, job in enumerate(made, 1)]
+
+
+def ended_row(n: int, array: int, comment: str, payer: str, end: int) -> list[str]:
+    """What sacct says of the nth run: ten seconds on one GPU."""
+    task = n % TASKS
+    times = [str(end - 60), str(end - 10), str(end), "10", "COMPLETED", "0:0", "cpu=1,gres/gpu:h100=1,gres/gpu=1"]
+    return [str(n), f"{array}_{task}", str(array + task), *times, "n-1", "1", *payer.split("|"), comment]
+
+
 def main() -> None:
     figures: list[Figure] = []
     with database() as server:
         for part in PARTS:
-            figures += {"list": job_list, "reconcile": reconcile}[part](server)
+            figures += {"list": job_list, "reconcile": reconcile, "usage": usage}[part](server)
     finish(figures)
 
 

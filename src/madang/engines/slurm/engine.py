@@ -46,7 +46,7 @@ from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare
 from madang.engines.slurm.records import Known, Send, owned
 from madang.engines.stored import Connect, answering, described, digest
 
-PAGE = 500
+PAGE = 2000
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
 SYNC_EVERY_S = 10.0  # a command of the accounting takes up to half a second, whatever it says
 KNOWN_S = 60.0  # so long the sizes of the nodes are taken for granted
@@ -80,6 +80,7 @@ class SlurmEngine(SharedRunFolders):
         self.connect, self.cluster, self.commands, self.confirmed_s = connect, cluster, commands, confirmed_s
         self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
         self._most_at = 0.0
+        self._settled: set[bytes] = set()  # see records.collect
 
     # ── a job goes in once ──
 
@@ -333,7 +334,7 @@ class SlurmEngine(SharedRunFolders):
         with answering(self.connect) as conn:
             rows = records.page(conn, self.cluster, int(since or 0), size + 1)
             if len(rows) <= size:
-                records.collect(conn, self.commands, self.cluster, self.runs)
+                records.collect(conn, self.commands, self.cluster, self.runs, self._settled)
                 rows = records.page(conn, self.cluster, int(since or 0), size + 1)
         more, rows = len(rows) > size, rows[:size]
         return Page(tuple(row for _seq, row in rows), Cursor(str(rows[-1][0])) if rows else since, more)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -28,19 +29,24 @@ NO_MARKS = Marks(None, None, None, None)
 MOST_SENDS = 10  # a job that no controller manages to start is not tried for ever
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
-COLUMNS: Final = (
-    *("cluster", "run", "job", "task", "attempt", "restart", "bare", "slurm_id", "outcome", "said", "account"),
-    *("budget", "posix_user", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
-    *("gpu_seconds", "counted_seconds", "exit_code", "reason", "goes_on"),
-)
+COLUMNS: Final = {
+    **dict.fromkeys(("cluster", "run", "outcome", "said", "account", "budget", "posix_user", "machine"), "text"),
+    **dict.fromkeys(("gpu_type", "reason"), "text"),
+    **dict.fromkeys(("task", "attempt", "restart", "gpus", "exit_code"), "int"),
+    **dict.fromkeys(("slurm_id", "gpu_seconds", "counted_seconds"), "bigint"),
+    **dict.fromkeys(("bare", "declared", "goes_on"), "bool"),
+    **dict.fromkeys(("submitted_at", "started_at", "ended_at"), "timestamptz"),
+    "job": "uuid",
+}
 SAME: Final = (
     *("account", "budget", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
     *("gpu_seconds", "exit_code", "reason", "goes_on", "posix_user", "bare"),
 )
 INSERT: Final = f"""
 INSERT INTO slurm_run (seq, {", ".join(COLUMNS)})
-VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM slurm_run WHERE cluster = %(cluster)s),
-  {", ".join(f"%({name})s" for name in COLUMNS)})
+SELECT (SELECT coalesce(max(seq), 0) FROM slurm_run WHERE cluster = %s) + n, {", ".join(COLUMNS)}
+FROM unnest({", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())})
+  WITH ORDINALITY AS s({", ".join(COLUMNS)}, n)
 ON CONFLICT DO NOTHING
 """  # noqa: S608
 
@@ -138,11 +144,18 @@ def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
 
 def ask(commands: Commands, since: int, *more: str) -> list[Ended]:
     """What ended since then, all users', restarts included."""
-    said = commands.rows(
+    return [row for row in map(answers.ended, _said(commands, since, *more)) if row]
+
+
+def _said(commands: Commands, since: int, *more: str) -> list[list[str]]:
+    return commands.rows(
         *("sacct", "-a", "-X", "-D", "-S", _day(since), "-E", "now", *more),
         fields=answers.ENDED_FIELDS,
     )
-    return [row for row in map(answers.ended, said) if row]
+
+
+def _mark(row: Sequence[str]) -> bytes:
+    return blake2b("\0".join(row).encode(errors="replace"), digest_size=16).digest()
 
 
 def _never(commands: Commands) -> list[Ended]:
@@ -183,8 +196,15 @@ def bare_job(run: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"slurm:{run}")
 
 
-def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, runs: Path) -> int:
-    """Ask the accounting and write down what ended since the last time. How many rows were new."""
+def collect(
+    conn: psycopg.Connection[Any], commands: Commands, cluster: str, runs: Path, settled: set[bytes] | None = None
+) -> int:
+    """Ask the accounting and write down what ended since the last time. How many rows were new.
+
+    `settled` are the marks of rows that were found written down before, word for word the same: they aren't read again,
+    as each answer says again what ended in the last hour. It is kept by the caller and brought up to date here.
+    """
+    settled = set() if settled is None else settled
     with conn.transaction():
         row = conn.execute(
             """SELECT floor(extract(epoch FROM now()))::bigint,
@@ -195,16 +215,17 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
     assert row
     asked, before, far = row
     since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
-    rows = [*ask(commands, since), *_never(commands)]
+    told = {_mark(row): row for row in _said(commands, since)}
+    news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said))}
+    rows = [*news.values(), *_never(commands)]
     with conn.transaction():
         conn.execute(LOCK, [cluster])
-        ids = [row.owner.slurm_id for row in rows]
         known = {
             run: said
             for run, *said in conn.execute(
-                """SELECT run, said, extract(epoch FROM ended_at)::bigint, counted_seconds FROM slurm_run
-                   WHERE cluster = %s AND slurm_id = ANY(%s)""",
-                [cluster, [*ids, *(row.own_id for row in rows)]],
+                """SELECT run, said, extract(epoch FROM ended_at)::bigint, counted_seconds
+                   FROM unnest(%s::text[]) AS asked(run) JOIN slurm_run USING (run) WHERE cluster = %s""",
+                [[_name(cluster, row, row.tasks[0]) for row in rows], cluster],
             )
         }
         fresh = []
@@ -212,12 +233,11 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
             name = _name(cluster, row, row.tasks[0])
             if name not in known:
                 fresh.append(row)
-            elif len(row.tasks) == 1 and known[name] != [row.state, row.end, row.counted_s]:
+            elif len(row.tasks) == 1 and known[name] != _what(row):
                 _rewrite(conn, cluster, name, row)
         mine = Known(_sends_of(conn, cluster, fresh) if fresh else [])
-        new = 0
-        for row in sorted(fresh, key=lambda row: (row.owner.submit, row.end, row.own_id)):
-            new += _write(conn, cluster, row, mine.owned(row.owner), runs)
+        fresh.sort(key=lambda row: (row.owner.submit, row.end, row.own_id))
+        new = _write(conn, cluster, [(row, mine.owned(row.owner)) for row in fresh], runs)
         conn.execute(
             """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s), now()) ON CONFLICT (cluster)
                DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at),
@@ -231,7 +251,15 @@ def collect(conn: psycopg.Connection[Any], commands: Commands, cluster: str, run
                       WHERE (r.job, r.attempt) = (j.job, j.attempt) AND NOT r.goes_on)""",
                 [cluster],
             )
+    same = {mark for mark, row in news.items() if known.get(_name(cluster, row, row.tasks[0])) == _what(row)}
+    settled.intersection_update(told)
+    settled |= same
     return new
+
+
+def _what(row: Ended) -> list[Any]:
+    """What may change of a run that was written down."""
+    return [row.state, row.end, row.counted_s]
 
 
 def _sends_of(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[Ended]) -> list[Send]:
@@ -273,86 +301,111 @@ def _rewrite(conn: psycopg.Connection[Any], cluster: str, name: str, row: Ended)
     )
 
 
-def _write(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path) -> int:
+def _write(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[tuple[Ended, Send | None]], runs: Path) -> int:
+    """Write these runs down, in one statement but for what was lost. How many were new."""
+    past = _past(conn, [send for _row, send in rows if send])
+    made: dict[str, dict[str, Any]] = {}
     new = 0
-    for task in row.tasks:
-        name = _name(cluster, row, task)
-        key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
-        left = marks(runs, key, send.send) if send else NO_MARKS
-        second = row.exit_code == 75 and left.exit_code != 75  # the wrapper of a second copy, or of what was given up
-        unknown = not row.started and left.started is not None  # a controller that forgot it could not start it again
-        if send and (second or unknown):
-            if left.started is not None and (left.ended is not None or not left.fresh):
-                lose(conn, cluster, send, task, left, goes_on=False)
-                new += 1
-            continue
-        outcome, code = answers.OUTCOMES[row.state], row.exit_code
-        if row.state == "FAILED" and left.exit_code == code + 128:
-            code += 128  # sacct takes 128 off: 11 may be 139
-        if row.state == "TIMEOUT" and (early := _ended_before(row, left)) is not None:
-            # The controller missed its end, and waited for the limit. How it ended is the wrapper's to say; how long it
-            # took stays Slurm's.
-            outcome, code = Outcome.FAILED if early else Outcome.COMPLETED, early
-        gpus, gpu_type = row.gpus, row.gpu_type
-        if send and not gpus:
-            gpus, gpu_type = send.gpus, send.gpu_type
-        given_up = row.given_up and send and send.send < MOST_SENDS and left.started is None
-        started = row.start if row.started and not given_up else None
-        restart = 0
-        if send:
-            if started is None and _is_final(conn, send, task):
-                continue  # both the controller and the accounting tell of what never started
-            found = conn.execute(
-                "SELECT count(*) FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s)",
-                [send.job, task, send.attempt],
-            ).fetchone()
-            restart = found[0] if found else 0
-        new += conn.execute(
-            INSERT,
-            {
-                "cluster": cluster,
-                "run": name,
-                "job": key.job,
-                "task": key.task,
-                "attempt": key.attempt,
-                "restart": restart,
-                "bare": send is None,
-                "slurm_id": row.own_id,
-                "outcome": outcome.value,
-                "said": row.state,
-                "account": row.owner.account,
-                "budget": row.owner.budget,
-                "posix_user": row.owner.user,
-                "machine": row.nodes,
-                "gpu_type": gpu_type or "cpu",
-                "gpus": gpus,
-                "declared": (gpu_type or "cpu") == "cpu",
-                "submitted_at": moment(row.owner.submit),
-                "started_at": moment(started) if started is not None else None,
-                "ended_at": moment(row.end),
-                "gpu_seconds": 0 if given_up else row.billed_s * gpus,
-                "counted_seconds": row.counted_s,
-                "exit_code": None if started is None else code,
-                "reason": "" if outcome in (Outcome.COMPLETED, Outcome.FAILED) else row.state,
-                "goes_on": bool(given_up or (send and send.requeue and row.state in answers.AGAIN)),
-            },
-        ).rowcount
-    return new
+    for row, send in rows:
+        for task in row.tasks:
+            name = _name(cluster, row, task)
+            if name in made:
+                continue
+            key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
+            plain = row.started and (row.state, row.exit_code) == ("COMPLETED", 0)  # nothing to ask the marks about
+            left = marks(runs, key, send.send) if send and not plain else NO_MARKS
+            second = (
+                row.exit_code == 75 and left.exit_code != 75
+            )  # the wrapper of a second copy, or of what was given up
+            unknown = (
+                not row.started and left.started is not None
+            )  # a controller that forgot it could not start it again
+            if send and (second or unknown):
+                if left.started is not None and (left.ended is not None or not left.fresh):
+                    new += _insert(conn, cluster, made)
+                    made = {}
+                    lose(conn, cluster, send, task, left, goes_on=False)
+                    new += 1
+                    past |= _past(conn, [send])
+                continue
+            before = past.get(key, (0, False))
+            fact = _run(cluster, name, key, row, send, left, before)
+            if fact is not None:
+                made[name] = fact
+                past[key] = (before[0] + 1, before[1] or not fact["goes_on"])
+    return new + _insert(conn, cluster, made)
+
+
+def _past(conn: psycopg.Connection[Any], sends: Sequence[Send]) -> dict[RunKey, tuple[int, bool]]:
+    """Of the tasks of these submissions: how many runs each has had, and whether one of them was its last."""
+    rows = conn.execute(
+        """SELECT job, task, attempt, count(*), bool_or(NOT goes_on) FROM slurm_run
+           WHERE job = ANY(%s) GROUP BY job, task, attempt""",
+        [list({send.job for send in sends})],
+    )
+    return {RunKey(job, task, attempt): (count, final) for job, task, attempt, count, final in rows}
+
+
+def _insert(conn: psycopg.Connection[Any], cluster: str, made: Mapping[str, Mapping[str, Any]]) -> int:
+    """Write down those that nobody has written down yet. How many those were."""
+    if not made:
+        return 0
+    columns = [[fact[name] for fact in made.values()] for name in COLUMNS]
+    return conn.execute(INSERT, [cluster, *columns]).rowcount
+
+
+def _run(
+    cluster: str, name: str, key: RunKey, row: Ended, send: Send | None, left: Marks, before: tuple[int, bool]
+) -> dict[str, Any] | None:
+    """What is written down of a run; None where both the controller and the accounting tell of what never started."""
+    outcome, code = answers.OUTCOMES[row.state], row.exit_code
+    if row.state == "FAILED" and left.exit_code == code + 128:
+        code += 128  # sacct takes 128 off: 11 may be 139
+    if row.state == "TIMEOUT" and (early := _ended_before(row, left)) is not None:
+        # The controller missed its end, and waited for the limit. How it ended is the wrapper's to say; how long it
+        # took stays Slurm's.
+        outcome, code = Outcome.FAILED if early else Outcome.COMPLETED, early
+    gpus, gpu_type = row.gpus, row.gpu_type
+    if send and not gpus:
+        gpus, gpu_type = send.gpus, send.gpu_type
+    given_up = row.given_up and send and send.send < MOST_SENDS and left.started is None
+    started = row.start if row.started and not given_up else None
+    count, final = before
+    if send and started is None and final:
+        return None
+    return {
+        "cluster": cluster,
+        "run": name,
+        "job": key.job,
+        "task": key.task,
+        "attempt": key.attempt,
+        "restart": count if send else 0,
+        "bare": send is None,
+        "slurm_id": row.own_id,
+        "outcome": outcome.value,
+        "said": row.state,
+        "account": row.owner.account,
+        "budget": row.owner.budget,
+        "posix_user": row.owner.user,
+        "machine": row.nodes,
+        "gpu_type": gpu_type or "cpu",
+        "gpus": gpus,
+        "declared": (gpu_type or "cpu") == "cpu",
+        "submitted_at": moment(row.owner.submit),
+        "started_at": moment(started) if started is not None else None,
+        "ended_at": moment(row.end),
+        "gpu_seconds": 0 if given_up else row.billed_s * gpus,
+        "counted_seconds": row.counted_s,
+        "exit_code": None if started is None else code,
+        "reason": "" if outcome in (Outcome.COMPLETED, Outcome.FAILED) else row.state,
+        "goes_on": bool(given_up or (send and send.requeue and row.state in answers.AGAIN)),
+    }
 
 
 def _ended_before(row: Ended, left: Marks) -> int | None:
     """The exit code of a run that had ended before its limit; None of one that was stopped by it."""
     due = (row.start or 0) + row.limit_s - SLACK_S / 2
     return left.exit_code if row.limit_s and left.ended is not None and left.ended < due else None
-
-
-def _is_final(conn: psycopg.Connection[Any], send: Send, task: int) -> bool:
-    return bool(
-        conn.execute(
-            "SELECT 1 FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s) AND NOT goes_on",
-            [send.job, task, send.attempt],
-        ).fetchone()
-    )
 
 
 def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> bool:
@@ -369,36 +422,34 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
             "SELECT count(*) FROM slurm_run WHERE (job, task, attempt) = (%s, %s, %s)", [send.job, task, send.attempt]
         ).fetchone()
         assert restart
-        conn.execute(
-            INSERT,
-            {
-                "cluster": cluster,
-                "run": f"{cluster}/lost/{send.job}/{task}/{send.attempt}/{send.send}",
-                "job": send.job,
-                "task": task,
-                "attempt": send.attempt,
-                "restart": restart[0],
-                "bare": False,
-                "slurm_id": send.slurm_id,
-                "outcome": outcome.value,
-                "said": "",
-                "account": send.account,
-                "budget": send.budget,
-                "posix_user": send.user,
-                "machine": "",
-                "gpu_type": send.gpu_type,
-                "gpus": send.gpus,
-                "declared": send.gpu_type == "cpu",
-                "submitted_at": send.sent_at,
-                "started_at": moment(start),
-                "ended_at": moment(end),
-                "gpu_seconds": send.gpus * (end - start),
-                "counted_seconds": 0,
-                "exit_code": left.exit_code,
-                "reason": "forgotten by Slurm",
-                "goes_on": goes_on,
-            },
-        )
+        fact = {
+            "cluster": cluster,
+            "run": f"{cluster}/lost/{send.job}/{task}/{send.attempt}/{send.send}",
+            "job": send.job,
+            "task": task,
+            "attempt": send.attempt,
+            "restart": restart[0],
+            "bare": False,
+            "slurm_id": send.slurm_id,
+            "outcome": outcome.value,
+            "said": "",
+            "account": send.account,
+            "budget": send.budget,
+            "posix_user": send.user,
+            "machine": "",
+            "gpu_type": send.gpu_type,
+            "gpus": send.gpus,
+            "declared": send.gpu_type == "cpu",
+            "submitted_at": send.sent_at,
+            "started_at": moment(start),
+            "ended_at": moment(end),
+            "gpu_seconds": send.gpus * (end - start),
+            "counted_seconds": 0,
+            "exit_code": left.exit_code,
+            "reason": "forgotten by Slurm",
+            "goes_on": goes_on,
+        }
+        _insert(conn, cluster, {fact["run"]: fact})
         conn.execute(
             """UPDATE slurm_job j SET open = false WHERE (job, attempt) = (%s, %s) AND (spec->>'tasks')::int <=
                  (SELECT count(DISTINCT task) FROM slurm_run r
