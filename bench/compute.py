@@ -1,4 +1,4 @@
-"""Jobs and their clusters beside Slurm's own commands: submissions, arrays, the list of jobs, budgets, ends, records."""
+"""Jobs and clusters beside Slurm's own commands: submissions, arrays, the list of jobs, budgets, ends, records."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def on_paper(folder: str, name: str = "paper") -> tuple[Any, Paper]:
 
 
 def reconcile(server: Postgres) -> list[Figure]:
-    """One look of the poller at a cluster with many budgets: nothing has changed, then all of a hundred were topped up."""
+    """One look of the poller at a cluster with many budgets: nothing has changed, then a hundred were topped up."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 

@@ -213,6 +213,26 @@ class Client:
         }
         return dict(self.post("/compute/jobs", body))
 
+    def submit_each(
+        self,
+        *,
+        allocation: int,
+        scripts: Sequence[dict[str, Any]],
+        limit_s: int,
+        gpus: int = 1,
+        arguments: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """Submit up to 1,000 scripts, a job for each, or none of them. Each has a `name` and a `script`, and a `uuid`
+        where it may be submitted twice."""
+        body = {
+            "allocation": allocation,
+            "scripts": [{"uuid": str(uuid4()), **one} for one in scripts],
+            "gpus": gpus,
+            "limit_s": limit_s,
+            "arguments": list(arguments),
+        }
+        return list(self.post("/compute/jobs/each", body)["items"])
+
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """The jobs of your organization, newest first, page by page: `whose`, `state`, `allocation` as in the API."""
         after = None

@@ -11,16 +11,19 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from typer.core import TyperCommand
 
 from madang.cli.settings import kept
 from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_json, err, fail, out, plain, say, table
 from madang.client import Client, Problem
 
+ARGUMENTS = "madang.arguments"
+MOST_SCRIPTS = 1000
 MOST_SCRIPT_BYTES = 1_000_000  # more than any site takes; what is larger is no script
 LIMIT = re.compile(
     r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?", re.ASCII
@@ -38,6 +41,18 @@ Files = Annotated[
 ]
 Grant = Annotated[str | None, typer.Option(help="The number of the grant, where you have several.")]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
+
+
+class WithArguments(TyperCommand):
+    """A command whose words after -- are for the script."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else args
+        ctx.meta[ARGUMENTS] = args[len(own) + 1 :]
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
 
 
 @contextmanager
@@ -118,8 +133,10 @@ def _script(path: Path) -> str:
 
 @answers
 def submit(
-    script: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The script to run.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="What the script is called with (after --).")] = None,
+    ctx: typer.Context,
+    scripts: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="What to run, a job for each.")
+    ],
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
     limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "01:00:00",
     name: Annotated[str | None, typer.Option(help="The name of the job; the script's where none is given.")] = None,
@@ -134,23 +151,31 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the log until the job ends.")] = False,
     json: Json = False,
 ) -> None:
-    """Submit a job. Prints its uuid."""
-    text, limit_s = _script(script), seconds(limit)
+    """Submit a job, or one for each of several scripts: all of them or none. Prints its uuid, or theirs in this order.
+
+    What follows -- is what the script is called with.
+    """
+    texts, limit_s, arguments = [_script(script) for script in scripts], seconds(limit), list(ctx.meta[ARGUMENTS])
+    alone = {"--tasks": tasks > 1, "--parallel": parallel, "--sweep": sweep, "--wait": wait, "--name": name}
+    alone |= {"--file": file, "--use": use}
+    if len(scripts) > 1 and (odd := ", ".join(option for option, given in alone.items() if given)):
+        fail(f"{odd}: only with one script", USAGE)
     with site() as client:
         offer = _offer(client, allocation, partition, gpus)
+        shape = {"allocation": offer["allocation"], "arguments": arguments, "gpus": gpus, "limit_s": limit_s}
+        if len(scripts) > 1:
+            _submit_each(client, offer, scripts, texts, shape, uuid, json=json)
+            return
         names = [*(use or []), *(_upload(client, path, offer["grant"], path.name) for path in file or [])]
         job = client.submit(
             uuid=uuid,
-            allocation=offer["allocation"],
-            name=name or script.name,
-            script=text,
-            arguments=arguments or [],
-            gpus=gpus,
-            limit_s=limit_s,
+            name=name or scripts[0].name,
+            script=texts[0],
             tasks=tasks,
             parallel=parallel,
             parameters=_script(sweep) if sweep else "",
             files=names,
+            **shape,
         )
         if wait:
             job = _follow(client, job, quiet=json)
@@ -165,6 +190,34 @@ def submit(
                 f"`madang logs -f {job['uuid'][:8]}` follows it."
             )
         _leave(job, waited=wait)
+
+
+def _submit_each(
+    client: Client,
+    offer: dict[str, Any],
+    scripts: list[Path],
+    texts: list[str],
+    shape: dict[str, Any],
+    uuid: UUID | None,
+    *,
+    json: bool,
+) -> None:
+    """In one request. With a `uuid` each has one that follows from it and from its place, so that asking again is the
+    same jobs."""
+    if len(scripts) > MOST_SCRIPTS:
+        fail(f"at most {MOST_SCRIPTS:,} scripts at once", USAGE)
+    named = ({"uuid": str(uuid5(uuid, str(place)))} if uuid else {} for place in range(len(scripts)))
+    asked = [{"name": path.name, "script": text, **own} for path, text, own in zip(scripts, texts, named, strict=True)]
+    made = client.submit_each(scripts=asked, **shape)
+    if json:
+        as_json(made)
+        return
+    out.print(plain("\n".join(job["uuid"] for job in made)))
+    held = sum(job["held"] for job in made)
+    say(
+        f"{len(made):,} jobs of {shape['gpus']} × {offer['gpu_type']} for up to {shape['limit_s'] // 60} min: "
+        f"{hours(held)} GPU-hours held, {hours(offer['left'] - held)} left. `madang jobs --live` shows them."
+    )
 
 
 def _expected(found: dict[str, Any]) -> str:
@@ -644,9 +697,9 @@ SILENT = {"code": "silent", "text": ""}
 
 def register(app: typer.Typer) -> None:
     app.add_typer(engine, name="engine", rich_help_panel="A site")
+    app.command(rich_help_panel="Jobs", cls=WithArguments)(submit)
     for command in (
         templates,
-        submit,
         forecast,
         jobs,
         job,

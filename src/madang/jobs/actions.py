@@ -107,13 +107,13 @@ def submit(
                 raise Stale(_("This job was submitted before with other content. Load the page again."))
             said["on"], said["again"] = before, True
             return before
-        row = _usable(actor, allocation)
+        row = usable_by(actor, allocation)
         wish = engines.Wish(
             actor, uuid, row, engine, partition, script, gpus, limit_s, trusted, sweep.tasks, tuple(inputs)
         )
         terms = engines.admit(wish)
         amount = worst_case(gpus, limit_s)
-        holds = _hold(actor, row, uuid, amount, sweep.tasks)
+        holds = hold_all(actor, row, amount, [hold_key(uuid, number) for number in range(sweep.tasks)])
         job = Job.objects.create(
             uuid=uuid,
             **wanted,
@@ -136,7 +136,7 @@ def submit(
     return job
 
 
-def _usable(actor: Person, allocation: Allocation) -> Allocation:
+def usable_by(actor: Person, allocation: Allocation) -> Allocation:
     """The allocation as it is now, kept from being closed until the end of the transaction. Refused if not open."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM grants_allocation WHERE id = %s FOR SHARE", [allocation.pk])
@@ -157,20 +157,20 @@ def _usable(actor: Person, allocation: Allocation) -> Allocation:
     return row
 
 
-def _hold(actor: Person, allocation: Allocation, uuid: UUID, amount: int, tasks: int) -> list[int]:
-    """The entries that set aside `amount` for each task: all of them, or Refused."""
+def hold_all(actor: Person, allocation: Allocation, amount: int, keys: Sequence[str]) -> list[int]:
+    """The entries that set aside `amount` under each of these keys: all of them, or Refused."""
     if allocation.account is None:  # the CHECK of an open allocation says otherwise
         raise Refused(_("This allocation has no account yet."), field="allocation")
     # Looked at first, as a batch that isn't covered refuses its holds one by one. What decides is the batch.
     left = balances([allocation.account])[allocation.account].available
-    if left < amount * tasks:
-        raise _short(allocation, amount * tasks, left)
+    if left < amount * len(keys):
+        raise _short(allocation, amount * len(keys), left)
     sink = ledger.site_account(commodity=allocation.resource.commodity, role="consumed")
-    asked = [Hold(allocation.account, sink, amount, hold_key(uuid, number)) for number in range(tasks)]
+    asked = [Hold(allocation.account, sink, amount, key) for key in keys]
     holds = []
     for number, answer in enumerate(ledger.hold_batch(asked, source=SOURCE, actor=actor.pk, reason="job")):
         if isinstance(answer, Overspent):
-            raise _short(allocation, amount * tasks, number * amount + (answer.left or 0)) from answer
+            raise _short(allocation, amount * len(keys), number * amount + (answer.left or 0)) from answer
         if not isinstance(answer, int):
             raise answer
         holds.append(answer)

@@ -17,6 +17,12 @@ def hand_over(job: int) -> None:
     actions.hand_over(Job.objects.select_related("allocation").get(pk=job))
 
 
+@app.task(name="jobs.hand_over_each", retry=again)
+def hand_over_each(jobs: list[int]) -> None:
+    for job in Job.objects.select_related("allocation").filter(pk__in=jobs).order_by("id"):
+        actions.hand_over(job)
+
+
 @app.task(name="jobs.cancel", retry=again)
 def cancel(job: int) -> None:
     actions.stop(Job.objects.get(pk=job))

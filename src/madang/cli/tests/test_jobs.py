@@ -50,6 +50,36 @@ def test_a_job_is_submitted_once_for_one_uuid_and_its_hold_is_said(world):
 
 
 @database
+def test_several_scripts_are_a_job_each_once_for_one_uuid_and_what_follows_the_dashes_is_for_all(world, tmp_path):
+    names = [f"{n}.sh" for n in range(3)]
+    for name in names:
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name}\n")
+    words = ("submit", *(str(tmp_path / name) for name in names), "--time", "10", "--uuid", str(uuid4()))
+    first = world.type(*words, "--", "--rounds", "--", "3")
+    jobs = list(Job.objects.order_by("id"))
+    assert (first.exit_code, first.stdout) == (0, "".join(f"{job.uuid}\n" for job in jobs))
+    assert [job.name for job in jobs] == names
+    assert [job.script.split()[-1] for job in jobs] == names
+    assert {tuple(job.arguments) for job in jobs} == {("--rounds", "--", "3")}
+    assert "3 jobs of 1 × " in first.stderr
+    assert "0.5 GPU-hours held, 9.5 left" in " ".join(first.stderr.split()).replace("0.50", "0.5").replace(
+        "9.50", "9.5"
+    )
+    assert world.type(*words, "--", "--rounds", "--", "3").stdout == first.stdout
+    said = world.type.json("submit", *words[1:4])
+    assert [row["name"] for row in said] == names
+    assert Job.objects.count() == 6
+
+
+@database
+def test_where_one_of_several_scripts_is_refused_none_is_submitted(world, tmp_path):
+    (tmp_path / "bad.sh").write_text("echo\n")
+    answer = world.type("submit", str(world.script), str(tmp_path / "bad.sh"))
+    assert (answer.exit_code, Job.objects.count()) == (1, 0)
+    assert "bad.sh: The first line of a script" in answer.stderr.replace("\n", " ")
+
+
+@database
 def test_programs_are_answered_in_json(world):
     made = world.type.json("submit", str(world.script), "--name", "학습", "--time", "10")
     assert (made["name"], made["held"], made["allocation"]) == ("학습", 600, world.allocation.pk)
@@ -133,6 +163,9 @@ def test_times_are_this_machines_and_say_so(world, monkeypatch, zone, offset):
         (("submit", "SCRIPT", "--gpus", "0"), "--gpus"),
         (("submit", "SCRIPT", "--uuid", "x"), "--uuid"),
         (("submit", "nowhere.sh"), "nowhere.sh"),
+        (("submit", "SCRIPT", "SCRIPT", "--tasks", "2", "--wait"), "--tasks, --wait: only with one script"),
+        (("submit", *["SCRIPT"] * 1001), "at most 1,000 scripts at once"),
+        (("submit", "--", "SCRIPT"), "Missing argument"),
         (("submit", "BINARY"), "isn't a text in UTF-8"),
         (("submit", "LARGE"), "too large for a script"),
         (("job", "x"), "at least four signs"),

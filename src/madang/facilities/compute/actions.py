@@ -30,7 +30,7 @@ from madang.grants.models import Allocation, Grant, GrantState
 from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Person, Role
 from madang.jobs import actions as jobs
-from madang.jobs import sweeps
+from madang.jobs import many, sweeps
 from madang.jobs.checks import check, clean_script, input_problem
 from madang.jobs.models import Job
 from madang.workflow.errors import Missing, NotAllowed, Refused, Stale
@@ -156,9 +156,7 @@ def submit(
     `files` are names of files of the project: each task finds a copy of them in its work folder.
     """
     require_member(actor, allocation.grant.organization_id)
-    partition = Partition.objects.select_related("cluster").filter(resource=allocation.resource_id).first()
-    if partition is None:
-        raise Refused(_("Nothing runs on this resource yet: it has no partition."), field="allocation")
+    partition = _partition_of(allocation)
     return jobs.submit(
         actor,
         uuid=uuid,
@@ -176,6 +174,36 @@ def submit(
         inputs=shelf.named(allocation.grant, files) if files else (),
         trusted=host.is_shipped(script),
     )
+
+
+def submit_each(
+    actor: Person,
+    *,
+    allocation: Allocation,
+    scripts: Sequence[many.Script],
+    arguments: Sequence[str] = (),
+    gpus: int,
+    limit_s: int,
+) -> list[Job]:
+    """Run several scripts on an allocation, a job for each. See `jobs.many.submit_each`."""
+    partition = _partition_of(allocation)
+    return many.submit_each(
+        actor,
+        allocation=allocation,
+        scripts=scripts,
+        arguments=arguments,
+        gpus=gpus,
+        limit_s=limit_s,
+        engine=partition.cluster.code,
+        partition=partition.name,
+    )
+
+
+def _partition_of(allocation: Allocation) -> Partition:
+    partition = Partition.objects.select_related("cluster").filter(resource=allocation.resource_id).first()
+    if partition is None:
+        raise Refused(_("Nothing runs on this resource yet: it has no partition."), field="allocation")
+    return partition
 
 
 def delete_files(actor: Person, *, job: Job) -> Job:

@@ -21,6 +21,8 @@ from madang.jobs import queries as job_queries
 from madang.jobs import sweeps
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_INPUTS, MOST_SCRIPT_BYTES
 from madang.jobs.engines import inputs_of
+from madang.jobs.many import MOST
+from madang.jobs.many import Script as Asked
 from madang.jobs.models import Job
 from madang.jobs.sweeps import MOST_TABLE
 from madang.web.api import BIG, PROBLEMS, Amount, Id, In, Line, Ref, Slug, Whole, bytes_of
@@ -63,6 +65,43 @@ class GivenOut(Schema):
     path: str
     sha256: str
     size: int
+
+
+class ScriptIn(In):
+    """`uuid` is yours to choose, as that of a job."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=80)]
+    script: Script
+    uuid: UUID | None = None
+
+
+class ScriptsIn(In):
+    """Scripts to run, a job for each, all with the same arguments, GPUs and limit: all of them are taken, or none.
+
+    One request has at most 2 MB. For many runs of one script, a job with `tasks` or `parameters` is the better form.
+    """
+
+    allocation: Ref
+    scripts: Annotated[list[ScriptIn], Field(min_length=1, max_length=MOST)]
+    arguments: Annotated[list[Argument], Field(max_length=MOST_ARGUMENTS)] = []
+    gpus: Annotated[Whole, Field(ge=1, le=1024)] = 1
+    limit_s: Annotated[Whole, Field(ge=1, le=MAX_LIMIT_S)]
+
+
+class TakenOut(Schema):
+    """A job that was taken; `held` in GPU-seconds."""
+
+    uuid: UUID
+    name: str
+    state: str
+    held: int
+
+
+class AllTakenOut(Schema):
+    """In the order of the scripts."""
+
+    items: list[TakenOut]
+    next: int | None = None
 
 
 class JobOut(Schema):
@@ -529,6 +568,19 @@ def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
         files=data.files,
     )
     return Status(201, job_out(job_queries.job_for(request.user, row.uuid)))
+
+
+@router.post("/jobs/each", response={201: AllTakenOut} | PROBLEMS, summary="Submit several scripts, a job for each")
+def submit_each(request: HttpRequest, data: ScriptsIn) -> Status[dict[str, Any]]:
+    rows = actions.submit_each(
+        me(request),
+        allocation=allocation_for(request.user, data.allocation),
+        scripts=[Asked(one.uuid or uuid4(), one.name, one.script) for one in data.scripts],
+        arguments=data.arguments,
+        gpus=data.gpus,
+        limit_s=data.limit_s,
+    )
+    return Status(201, {"items": rows})
 
 
 @router.get("/jobs", response={200: JobsOut} | PROBLEMS, summary="Your organization's jobs, newest first")

@@ -99,6 +99,10 @@ def test_nobody_else_sees_or_touches_a_tenants_job_by_the_api(who):
     for uuid in (uuid4(), job.uuid):
         answer = client.post("/api/v1/compute/jobs", json.dumps({**wanted, "uuid": str(uuid)}), "application/json")
         assert (answer.status_code, SECRET in body(answer)) in [(404, False), (409, False)]
+        several = {"allocation": job.allocation_id, "limit_s": 60}
+        several |= {"scripts": [{"name": "x", "script": make.SCRIPT, "uuid": str(uuid)}]}
+        answer = client.post("/api/v1/compute/jobs/each", json.dumps(several), "application/json")
+        assert (answer.status_code, SECRET in body(answer)) in [(404, False), (409, False)]
     assert Job.objects.count() == 1
 
 
