@@ -14,12 +14,13 @@ from uuid import uuid4
 
 import psycopg
 
+from bench import real_slurm
 from bench.database import database
 from bench.paper_slurm import Asked, Paper
 from bench.report import Figure, finish
 from madang.server.postgres import Postgres
 
-PARTS = os.environ.get("PARTS", "list reconcile usage submit end").split()
+PARTS = os.environ.get("PARTS", "list reconcile usage submit array end").split()
 JOBS = int(os.environ.get("JOBS", "10000"))
 LOOKS = 60  # at the page
 PACE, SECONDS, TASKS = 1000, int(os.environ.get("SECONDS", "60")), 100  # runs a second; tasks of a job
@@ -264,11 +265,19 @@ def ended_row(n: int, array: int, comment: str, payer: str, end: int) -> list[st
     return [str(n), f"{array}_{task}", str(array + task), *times, "n-1", "1", *payer.split("|"), comment]
 
 
+ON_PAPER = {"list": job_list, "reconcile": reconcile, "usage": usage}
+ON_SLURM = {"submit": real_slurm.submissions, "array": real_slurm.makespan, "end": real_slurm.ends}
+
+
 def main() -> None:
     figures: list[Figure] = []
     with database() as server:
-        for part in PARTS:
-            figures += {"list": job_list, "reconcile": reconcile, "usage": usage}[part](server)
+        for part in (part for part in ON_PAPER if part in PARTS):
+            figures += ON_PAPER[part](server)
+        if wanted := [part for part in ON_SLURM if part in PARTS]:
+            with real_slurm.place() as place:
+                for part in wanted if place else ():
+                    figures += ON_SLURM[part](place)
     finish(figures)
 
 

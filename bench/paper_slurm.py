@@ -1,4 +1,4 @@
-"""Slurm on paper: it answers the questions of the engine as Slurm does, in its words, and counts them. It runs nothing."""
+"""Slurm on paper: it answers what the engine asks as Slurm does, and counts the questions. It runs nothing."""
 
 from __future__ import annotations
 

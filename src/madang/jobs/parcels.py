@@ -1,7 +1,7 @@
 """Ended runs, many in one transaction: what a page of usage costs hardly grows with its rows.
 
-Only what is plain goes together: the one end of a task that used something and that nothing needs to be given back of.
-All else, and all of a parcel in which one row fails, is recorded run by run.
+Only what is plain goes together: the one end of a task, of whose use nothing needs to be given back. All else, and all
+of a parcel in which one row fails, is recorded run by run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from madang.grants import actions as grants
 from madang.grants.models import Allocation
 from madang.jobs import actions
 from madang.jobs.models import Job, JobOutcome, JobState, Run, Task
+from madang.ledger import actions as ledger
+from madang.ledger.actions import Settlement
 from madang.ledger.usage import Booked, booked_each, meter
 from madang.workflow.log import act_on_many
 
@@ -43,13 +45,7 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
 def _plain(rows: Sequence[UsageRow]) -> list[UsageRow]:
     ends = Counter((row.key.job, row.key.task) for row in rows)
     return [
-        row
-        for row in rows
-        if ends[row.key.job, row.key.task] == 1
-        and not row.goes_on
-        and row.outcome not in SPECIAL
-        and row.gpu_seconds
-        and row.started_at is not None
+        row for row in rows if ends[row.key.job, row.key.task] == 1 and not row.goes_on and row.outcome not in SPECIAL
     ]
 
 
@@ -117,14 +113,21 @@ def _charge(ends: Sequence[_End]) -> None:
         .order_by()
         .values_list("pk", "account", "resource_id")
     }
-    records = []
+    records, unused = [], []
     for end in ends:
+        if not end.row.gpu_seconds or end.row.started_at is None:
+            if end.task.held and end.task.hold is not None:
+                unused.append(Settlement(end.task.hold, 0, actions.hold_key(end.job.uuid, end.task.number)))
+            continue
         account, resource = payers[end.job.allocation_id]
         assert account is not None
         hold = end.task.hold if end.task.held else None
         records.append(actions.record_of(end.job, end.key, hold, end.row, account=account, resource=resource))
     for _key, refused in meter(records, source=actions.SOURCE, reason="run").refused:
         raise refused
+    for answer in ledger.settle_batch(unused, source=actions.SOURCE, actor=None, reason="nothing was used"):
+        if isinstance(answer, Exception):
+            raise answer
     charged = booked_each(actions.SOURCE, [end.key for end in ends])
     for end in ends:
         end.charged = charged[end.key]

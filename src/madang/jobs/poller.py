@@ -64,9 +64,10 @@ def reconcile(name: str) -> None:
         snapshot = engine.poll()
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
-        watch.health = asdict(engine.health())
-        if strays := Stray.objects.filter(engine=name, answer="").count():
-            watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
+        if _due(watch, engine.sync_every_s):
+            watch.health = asdict(engine.health())
+            if strays := Stray.objects.filter(engine=name, answer="").count():
+                watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at
@@ -84,6 +85,14 @@ def reconcile(name: str) -> None:
                     *("budgets_at", "compared_at", "budgets", "drift"),
                 ]
             )
+
+
+def _due(watch: Watch, every_s: float) -> bool:
+    """Whether it is time to ask how the engine is: once in each stretch of the clock where asking costs, so that what
+    ended doesn't wait for it."""
+    if not watch.health or not every_s or watch.error or watch.answered_at is None or watch.asked_at is None:
+        return True
+    return watch.asked_at.timestamp() // every_s != watch.answered_at.timestamp() // every_s
 
 
 def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -160,17 +160,18 @@ def _mark(row: Sequence[str]) -> bytes:
 
 def _never(commands: Commands) -> list[Ended]:
     """Tasks of arrays that were cancelled while they waited. The accounting of 22.05 never reports these; the
-    controller does, for as long as it remembers them."""
+    controller does, for as long as it remembers them. Where none of an array was ever looked at it names no tasks:
+    then these are none, and `_whole` knows them."""
     found = []
     for row in commands.rows("squeue", "-a", "-t", "CANCELLED", fields=answers.LIVE_FIELDS):
         live = answers.live(row)
-        if row[2][:1].isdigit() and not live.nodes:
+        if not live.nodes:
             found.append(
                 Ended(
                     owner=live.owner,
                     own_id=live.own_id,
                     index=f"never/{live.own_id}",
-                    tasks=live.tasks,
+                    tasks=live.tasks if row[2][:1].isdigit() else (),
                     state="CANCELLED",
                     start=None,
                     end=live.end or live.owner.submit,
@@ -217,7 +218,8 @@ def collect(
     since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
     told = {_mark(row): row for row in _said(commands, since)}
     news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said))}
-    rows = [*news.values(), *_never(commands)]
+    never = _never(commands)
+    rows = [*news.values(), *(row for row in never if row.tasks)]
     with conn.transaction():
         conn.execute(LOCK, [cluster])
         known = {
@@ -238,6 +240,7 @@ def collect(
         mine = Known(_sends_of(conn, cluster, fresh) if fresh else [])
         fresh.sort(key=lambda row: (row.owner.submit, row.end, row.own_id))
         new = _write(conn, cluster, [(row, mine.owned(row.owner)) for row in fresh], runs)
+        new += _write(conn, cluster, _whole(conn, cluster, [row for row in never if not row.tasks], runs), runs)
         conn.execute(
             """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s), now()) ON CONFLICT (cluster)
                DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at),
@@ -255,6 +258,25 @@ def collect(
     settled.intersection_update(told)
     settled |= same
     return new
+
+
+def _whole(
+    conn: psycopg.Connection[Any], cluster: str, rows: Sequence[Ended], runs: Path
+) -> list[tuple[Ended, Send | None]]:
+    """Our arrays among these, with the tasks that have neither ended nor left a sign of having started. Who has only
+    one task, or started, is in the accounting."""
+    ours = {send.slurm_id: send for send in (sends(conn, cluster) if rows else ()) if send.tasks > 1}
+    found: list[tuple[Ended, Send | None]] = []
+    for row in rows:
+        send = ours.get(row.owner.slurm_id)
+        if send is None or owned(row.owner, [send]) is None:
+            continue
+        over = final_tasks(conn, send.job, send.attempt)
+        waited = [task for task in range(send.tasks) if task not in over]
+        quiet = tuple(t for t in waited if marks(runs, RunKey(send.job, t, send.attempt), send.send).started is None)
+        if quiet:
+            found.append((replace(row, tasks=quiet), send))
+    return found
 
 
 def _what(row: Ended) -> list[Any]:

@@ -22,9 +22,10 @@ env -i "${slurm[@]}" PATH="$path" HOME="$here/work" TMPDIR=/tmp LANG=C.UTF-8 \
 child=$!
 
 ours() {                                                     # the processes of this run, also those that left its group
-  local folder
-  for folder in /proc/[0-9]*; do
-    [ -O "$folder" ] && grep -qsz "^MADANG_RUN=$token\$" "$folder/environ" && echo "${folder#/proc/}"
+  local file
+  for file in $(grep -lsz "^MADANG_RUN=$token\$" /proc/[0-9]*/environ); do  # others' can't be read
+    file=${file#/proc/}
+    echo "${file%/environ}"
   done
 }
 warn() {                                                     # USR1 to those who catch it; it would kill the others

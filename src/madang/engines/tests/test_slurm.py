@@ -362,3 +362,33 @@ def test_f3_a_run_of_which_the_controller_missed_the_end_ended_as_its_wrapper_sa
     assert records._ended_before(row, Marks(1001, 1002, 1002, 3)) == 3
     assert records._ended_before(row, Marks(1001, 1121, 1121, 143)) is None
     assert records._ended_before(row, Marks(1001, 1121, None, None)) is None
+
+
+@ON_SLURM
+def test_an_array_that_was_cancelled_before_slurm_looked_at_it_has_ended_in_all_of_its_tasks(rig):
+    """Neither the accounting nor the queue names its tasks: a naive adapter takes it for running for ever."""
+    rig.cluster.command("scontrol", "update", "PartitionName=small", "State=DOWN")
+    try:
+        job = rig.submit("true", tasks=3)
+        rig.engine.cancel(job)
+        rows = rig.until(lambda: [row for row in rig.usage() if row.key.job == job])
+    finally:
+        rig.cluster.command("scontrol", "update", "PartitionName=small", "State=UP")
+    assert [(row.key.task, row.outcome, row.gpu_seconds) for row in rows] == [(n, "cancelled", 0) for n in range(3)]
+    assert rig.live(job) is None
+
+
+@ON_SLURM
+def test_what_the_accounting_says_again_is_known_without_being_read_again_and_a_change_is_read(rig):
+    job = rig.submit("exit 3")
+    row = rig.ended(job)
+    rig.usage()
+    assert len(rig.engine._settled) > 0
+    before = set(rig.engine._settled)
+    rig.engine.usage(rig.cursor)
+    assert before <= rig.engine._settled
+    with rig.connect() as conn:
+        conn.execute("UPDATE slurm_run SET said = 'TIMEOUT' WHERE job = %s", [job])
+    again = rig.new_engine()
+    found = [r for r in again.usage(rig.cursor).rows if r.key.job == job]
+    assert [(r.engine_run, r.outcome) for r in found] == [(row.engine_run, row.outcome)]

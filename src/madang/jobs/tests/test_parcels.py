@@ -67,6 +67,24 @@ def test_a_job_of_several_tasks_ends_with_its_last_and_as_its_worst(paper):
     assert make.balance(row)[:2] == (0, 45)
 
 
+def test_what_ended_before_it_used_anything_gives_its_holds_back_in_the_same_number_of_statements(paper):
+    row = make.allocation()
+    counts = []
+    for tasks in (2, 12):
+        job = make.job(row, tasks=tasks)
+        actions.hand_over(job)
+        rows = [paper.end(job, task=n, seconds=0, outcome=Outcome.CANCELLED) for n in range(tasks)]
+        with CaptureQueriesContext(connection) as asked:
+            assert parcels.record_usage("paper", rows) == tasks
+        counts.append(len(asked))
+        job.refresh_from_db()
+        assert (job.state, job.outcome, job.held, job.used) == ("ended", "cancelled", 0, 0)
+    assert make.balance(row) == (0, 0, row.amount)
+    assert set(Run.objects.values_list("entry", "gpu_seconds")) == {(None, 0)}
+    assert counts[0] == counts[1]
+    assert verify() == []
+
+
 def test_what_is_not_plain_keeps_nothing_else_from_being_recorded(paper):
     row = make.allocation()
     rows = ended(paper, row, 2)
