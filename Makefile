@@ -55,7 +55,7 @@ slurm-up:  ## a real Slurm on this machine with pretended GPUs (root on Debian o
 slurm-down:  ## stop it; PURGE=1 removes it
 	@$(PYTHON) dev/slurm.py down --root $(SLURM_ROOT) $(if $(PURGE),--purge)
 
-bench-%: $(VENV)/.ready-dev  ## ratios to a ceiling of the same run: bench-ledger, bench-claims; JSON=path writes them
+bench-%: $(VENV)/.ready-dev  ## ratios to a ceiling of the same run: bench-ledger, -claims, -twin, -compute; JSON=path writes them
 	$(BIN)/python -m bench.$*
 
 lock:  ## choose versions anew and pin them by hash

@@ -230,14 +230,16 @@ def collect(
                 [[_name(cluster, row, row.tasks[0]) for row in rows], cluster],
             )
         }
-        fresh = []
+        fresh, changed = [], []
         for row in rows:
             name = _name(cluster, row, row.tasks[0])
             if name not in known:
                 fresh.append(row)
             elif len(row.tasks) == 1 and known[name] != _what(row):
-                _rewrite(conn, cluster, name, row)
-        mine = Known(_sends_of(conn, cluster, fresh) if fresh else [])
+                changed.append(row)
+        mine = Known(_sends_of(conn, cluster, [*fresh, *changed]) if fresh or changed else [])
+        for row in changed:
+            _rewrite(conn, cluster, row, mine.owned(row.owner), runs)
         fresh.sort(key=lambda row: (row.owner.submit, row.end, row.own_id))
         new = _write(conn, cluster, [(row, mine.owned(row.owner)) for row in fresh], runs)
         new += _write(conn, cluster, _whole(conn, cluster, [row for row in never if not row.tasks], runs), runs)
@@ -303,23 +305,17 @@ def _name(cluster: str, row: Ended, task: int) -> str:
     return f"{cluster}/{row.index}/{row.owner.submit}" + (f"/{task}" if len(row.tasks) > 1 else "")
 
 
-def _rewrite(conn: psycopg.Connection[Any], cluster: str, name: str, row: Ended) -> None:
+def _rewrite(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path) -> None:
     """The accounting says otherwise of a run than before (an end that it had missed, a runaway job that was mended)."""
+    name = _name(cluster, row, row.tasks[0])
+    key = RunKey(send.job, row.tasks[0], send.attempt) if send else RunKey(bare_job(name))
+    left = marks(runs, key, send.send) if send else NO_MARKS
     conn.execute(
-        """UPDATE slurm_run SET outcome = %(outcome)s, said = %(said)s, ended_at = %(ended_at)s,
-             counted_seconds = %(counted)s, started_at = %(started_at)s, gpu_seconds = gpus * %(seconds)s,
-             seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
+        """UPDATE slurm_run SET outcome = %(outcome)s, said = %(said)s, ended_at = %(ended_at)s, reason = %(reason)s,
+             counted_seconds = %(counted_seconds)s, started_at = %(started_at)s, gpu_seconds = %(gpu_seconds)s,
+             exit_code = %(exit_code)s, seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
            WHERE (cluster, run) = (%(cluster)s, %(run)s)""",
-        {
-            "cluster": cluster,
-            "run": name,
-            "outcome": answers.OUTCOMES[row.state].value,
-            "said": row.state,
-            "ended_at": moment(row.end),
-            "counted": row.counted_s,
-            "seconds": row.billed_s,
-            "started_at": moment(row.start) if row.started and row.start else None,
-        },
+        _run(cluster, name, key, row, send, left, (0, False)),
     )
 
 
