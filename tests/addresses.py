@@ -137,6 +137,7 @@ PAGES: dict[str, Where] = {
     "calls:applications": _calls,
     "calls:assign": _calls,
     "calls:decide": _calls,
+    "calls:effect": _calls,
     "calls:application": _applications,
     "calls:application-edit": _applications,
     "calls:withdraw": _applications,

@@ -368,3 +368,25 @@ class DecisionForm(Form):
             if not refused.errors:
                 return
         super().refuse(refused)
+
+
+class EffectForm(DecisionForm):
+    """The same proposal while it is still written: only its amounts have to be right, and count unless the result is
+    another than “selected”."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("outcome", "reason"):
+            self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any]:
+        said = super().clean() or {}
+        for line in self.row.lines:
+            if (said.get(f"line-{line.line_id}") or 0) > line.asked:
+                asked = measure.in_words(line.asked, line.unit, line.call_line.call)
+                self.add_error(f"line-{line.line_id}", _("Only %(asked)s was asked for.") % {"asked": asked})
+        return said
+
+    def counted(self) -> dict[int, int]:
+        """What it would award, by application line."""
+        return self.amounts() if self.cleaned_data["outcome"] in ("", Outcome.SELECTED) else {}

@@ -24,6 +24,7 @@ urlpatterns = [
     path("calls/<slug:code>/manage/applications/", views_screening.applications, name="applications"),
     path("calls/<slug:code>/manage/assignment/", views_decision.assign, name="assign"),
     path("calls/<slug:code>/manage/decisions/", views_decision.decide, name="decide"),
+    path("calls/<slug:code>/manage/decisions/effect/", views_decision.effect, name="effect"),
     path("applications/", views_application.mine, name="my-applications"),
     path("applications/<int:id>/", views_application.application, name="application"),
     path("applications/<int:id>/edit/", views_application.edit, name="application-edit"),

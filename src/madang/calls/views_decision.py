@@ -14,10 +14,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from madang.calls import actions, queries
-from madang.calls.forms import DecisionForm
+from madang.calls import effect as effects
+from madang.calls.forms import DecisionForm, EffectForm
 from madang.calls.models import Assignment, CallState
 from madang.calls.progress import heading, progress
 from madang.calls.views import Asked, known_id
+from madang.twin import BadInput
 from madang.workflow.errors import Missing, Refused
 
 
@@ -112,8 +114,9 @@ def decide(request: Asked, code: str) -> HttpResponse:
         "call": sheet.call,
         "row": row,
         "form": form,
-        "amounts": [form[f"line-{line.line_id}"] for line in row.lines] if form is not None and row is not None else [],
-        "announce": announce_address(code),
+        "amounts": amounts(form, row),
+        # The grants room makes the grants in the transaction that announces the results.
+        "announce": address("grants:announce", code),
         "decided": len(sheet.rows) - sheet.undecided,
     }
     return render(request, "calls/decide.html", context, status=422 if form is not None and form.errors else 200)
@@ -144,9 +147,39 @@ def propose(request: Asked, sheet: Any, row: Any, form: DecisionForm | None) -> 
     return redirect(f"{address}?application={row.application.pk}#proposal")
 
 
-def announce_address(code: str) -> str:
-    """Where the results are announced: a page of the grants room, which makes the grants in the same transaction."""
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def effect(request: Asked, code: str) -> HttpResponse:
+    """What the proposals would do to use and waits; posted, with the one in the form as it stands. Saves nothing."""
+    proposals = queries.proposals(request.user, code)
+    row = form = None
+    if request.method == "POST":
+        chosen = request.POST.get("application", "")
+        row = next((row for row in proposals.rows if str(row.application.pk) == chosen), None)
+        if row is None or not proposals.can_decide:
+            raise Missing(_("There is nothing here, or it isn't yours to see."))
+        form = EffectForm(request.POST, row=row, call=proposals.call)
+    facts: dict[str, Any] = {"view": proposals, "call": proposals.call, "row": row, "form": form}
+    if form is None or form.is_valid():
+        given, facts["awards"] = proposals.awarded(row, form.counted() if form else None)
+        try:
+            facts["found"] = effects.effects(proposals.call, proposals.lines, given)
+        except (BadInput, ImportError) as error:
+            facts["problem"] = str(error)
+    facts |= {"amounts": amounts(form, row), "calibration": address("planning:calibration")}
+    # What htmx asks for is put into the page of the decision.
+    template = "calls/effect.html#effect" if request.htmx else "calls/effect.html"  # type: ignore[attr-defined]
+    return render(request, template, facts, status=422 if form and form.errors else 200)
+
+
+def amounts(form: DecisionForm | None, row: Any) -> list[Any]:
+    """The fields of the amounts, in the order of the lines."""
+    return [form[f"line-{line.line_id}"] for line in row.lines] if form is not None and row is not None else []
+
+
+def address(name: str, *args: str) -> str:
+    """The address of a page of a room above this one; nothing where there is no such room."""
     try:
-        return reverse("grants:announce", args=[code])
+        return reverse(name, args=args)
     except NoReverseMatch:
         return ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from madang.calls.effect import Promise
 from madang.calls.models import Application, ApplicationLine, ApplicationState, Call, CallLine
 from madang.catalog.models import Kind, Resource
 from madang.grants import rules
@@ -408,3 +409,32 @@ def grant_places(person: Any, ids: Collection[int]) -> dict[int, str]:
 def allocation_places(person: Any, ids: Collection[int]) -> dict[int, str]:
     numbers = Allocation.objects.filter(pk__in=ids, grant__in=visible(person)).values_list("pk", "grant__number")
     return {id: reverse("grants:statement", args=[number, id]) for id, number in numbers}
+
+
+def promises(call: Call, resources: Sequence[int]) -> list[Promise]:
+    """What agreements that are offered or accepted may still use of these resources on the call's days of use, but for
+    those of the call itself. Two SQL statements.
+    """
+    found = list(
+        Allocation.objects.filter(
+            resource__in=resources,
+            grant__state__in=[GrantState.OFFERED, GrantState.ACTIVE],
+            grant__starts_at__lt=rules.midnight(call.use.upper),
+            grant__ends_at__gt=rules.midnight(call.use.lower),
+        )
+        .exclude(state=AllocationState.CLOSED)
+        .exclude(grant__application__call=call)
+        .order_by("id")
+        .values_list("resource_id", "amount", "account", "grant__starts_at", "grant__ends_at")
+    )
+    accounts = [account for _resource, _amount, account, _first, _end in found if account is not None]
+    balances = ledger.balances(accounts) if accounts else {}
+    return [
+        Promise(
+            resource,
+            amount if account is None else max(0, balances[account].available + balances[account].held),
+            first.astimezone(SEOUL).date(),
+            (end - timedelta(seconds=1)).astimezone(SEOUL).date() + timedelta(days=1),
+        )
+        for resource, amount, account, first, end in found
+    ]

@@ -99,7 +99,12 @@ def calibration(request: HttpRequest) -> HttpResponse:
     asked = [one for one in offered if str(one.pk) == request.GET.get("partition")]
     chosen = next(iter([*asked, *offered]), None)
     found = calibrating.calibrate(chosen) if chosen else None
-    facts = {"partitions": offered, "found": found, "chart": found and charts.calibration(found)}
+    facts = {
+        "partitions": offered,
+        "found": found,
+        "chart": found and charts.calibration(found),
+        "may_read": queries.may_read(request.user),
+    }
     return render(request, "planning/calibration.html", facts)
 
 

@@ -23,6 +23,10 @@ OFFICE = tuple(0.5 if hour < 7 else 0.8 if hour < 9 or hour > 21 else 1.4 for ho
 WEEK = (1.15, 1.15, 1.15, 1.15, 1.1, 0.65, 0.65)
 
 
+class NoJobs(BadInput):
+    """So little is asked for that no job was drawn."""
+
+
 @dataclass(frozen=True)
 class Lengths:
     """Run lengths in seconds: lognormal by mean and median, cut at the longest."""
@@ -135,7 +139,7 @@ def jobs_a_day(program: Program) -> float:
 def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: int = 0, largest: int = 1 << 31) -> Made:
     """Jobs of `days` days from day `first_day` on; growth counts from day 0, a Monday. None is larger than `largest`.
 
-    Raises BadInput where they would not fit into memory.
+    Raises NoJobs where there are none, and BadInput where they would not fit into memory.
     """
     import numpy as np
 
@@ -171,7 +175,7 @@ def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: in
         for column, values in zip(columns, (submit, run, gpus, limit, np.full(jobs, number)), strict=True):
             column.append(values.astype(np.int64))
     if not columns[0] or not sum(map(len, columns[0])):
-        raise BadInput("nobody asks for anything: no job to simulate")
+        raise NoJobs("nobody asks for anything: no job to simulate")
     joined = [np.concatenate(column) for column in columns]
     order = np.argsort(joined[0], kind="stable")
     submit, run, gpus, limit, number_of = (column[order] for column in joined)

@@ -16,12 +16,13 @@ from math import ceil
 from typing import Any
 
 from madang.twin.cluster import Machine
-from madang.twin.demand import DAY_S, Program, generate, jobs_a_day, like
+from madang.twin.demand import DAY_S, NoJobs, Program, generate, jobs_a_day, like
 from madang.twin.errors import BadInput
 from madang.twin.sure import Band, band
 
 LEVEL = 0.9
 JOBS = 500_000  # of all runs of one state of a full machine together: somebody waits for the answer
+MOST_JOBS = 2_000_000  # a day: about half a million GPUs
 DAYS, SEEDS, FEWEST = 28, 20, 3
 WEEKS = 14  # days from which on a sample has whole weeks; a shorter one knows no hours and no weekdays
 MOST_LOAD = 1.5  # what is asked for beyond it isn't simulated: the waits are a lower bound anyway
@@ -84,6 +85,8 @@ def effect(
     if not granted or min(granted) < 0 or more < 0:
         raise BadInput("an effect is of at least 1 day, and of at least 0 GPU-hours on each")
     per_day = jobs_a_day(_program(queue, shape)) / LAYER
+    if per_day > MOST_JOBS:
+        raise BadInput(f"{queue.gpus:,} GPUs are too many to simulate while somebody waits: make a plan of them")
     days = max(1, min(DAYS, len(granted), int(jobs / (5 * per_day))))
     days -= days % 7 if days >= WEEKS else 0
     seeds = max(FEWEST, min(SEEDS, int(jobs / (per_day * days))))
@@ -134,7 +137,10 @@ def _run(
     days, layers, program = len(loads), ceil(max(loads) / LAYER), _program(queue, shape)
     if days < WEEKS:
         program = replace(program, hours=(1.0,) * 24, weekdays=(1.0,) * 7)
-    made = generate([program] * layers, days=days, seed=seed, first_day=weekday)
+    try:
+        made = generate([program] * layers, days=days, seed=seed, first_day=weekday)
+    except NoJobs:
+        return 0.0, None
     columns: list[list[Any]] = [[], [], [], []]
     for layer in range(layers):
         random = np.random.default_rng([seed, weekday, layer, 1])
@@ -157,6 +163,8 @@ def _run(
         ):
             column += [before, later[stays]]
     submit, run, gpus, limit = (np.concatenate(column) for column in columns)
+    if not len(submit):
+        return 0.0, None
     order = np.argsort(submit, kind="stable")
     submit, run, gpus, limit = (np.ascontiguousarray(column[order]) for column in (submit, run, gpus, limit))
     begin, end = 7 * DAY_S if days >= WEEKS else days * DAY_S // 4, days * DAY_S

@@ -1,6 +1,6 @@
 """Everything that is read of calls, applications and reviews, scoped to who asks."""
 
-from madang.calls.queries.decisions import decision_sheet
+from madang.calls.queries.decisions import decision_sheet, proposals
 from madang.calls.queries.managing import calls_applications, managed_call, managed_calls, officer_queue
 from madang.calls.queries.officers import application_for_officer, reviewers_for
 from madang.calls.queries.public import public_call, public_calls
@@ -18,6 +18,7 @@ from madang.calls.queries.shapes import (
     ManagedDetail,
     OfficerApplication,
     OfficerRow,
+    Proposals,
     QueueItem,
     ReceiptView,
     ReviewRow,
@@ -47,6 +48,7 @@ __all__ = [
     "ManagedDetail",
     "OfficerApplication",
     "OfficerRow",
+    "Proposals",
     "QueueItem",
     "ReceiptView",
     "ReviewRow",
@@ -73,6 +75,7 @@ __all__ = [
     "managed_calls",
     "officer_queue",
     "own_application",
+    "proposals",
     "public_call",
     "public_calls",
     "receipt",

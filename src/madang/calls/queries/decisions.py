@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from django.db.models import Count, IntegerField, OuterRef, Subquery
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from madang.calls import publishing, ranking, sums
@@ -20,7 +20,7 @@ from madang.calls.models import (
     Outcome,
 )
 from madang.calls.queries.public import LINES
-from madang.calls.queries.shapes import Sheet, SheetLine, SheetRow, SheetRowLine, award_of, fitting, missing
+from madang.calls.queries.shapes import Proposals, Sheet, SheetLine, SheetRow, SheetRowLine, award_of, fitting, missing
 from madang.calls.when import CLOCK, clock_of
 from madang.catalog.models import Rate
 from madang.identity.access import access_of
@@ -38,15 +38,13 @@ def decision_sheet(person: Any, call_code: str) -> Sheet:
         .annotate(n=Count("pk"))
         .values("n")
     )
-    call: Any = (
-        Call.objects.select_related("program")
-        .prefetch_related(LINES, "criteria", "discounts")
-        .annotate(clock=CLOCK, waiting=Coalesce(Subquery(waiting, output_field=IntegerField()), 0))
-        .filter(code=call_code)
-        .first()
+    call = _call(
+        person,
+        Call.objects.prefetch_related("criteria", "discounts").annotate(
+            waiting=Coalesce(Subquery(waiting, output_field=IntegerField()), 0)
+        ),
+        call_code,
     )
-    if call is None or not access_of(person).holds(Role.OFFICER, program=call.program_id):
-        raise missing()
     lines: list[CallLine] = list(call.lines.all())
     asked = _asked(call)
     applications = {row[0].application_id: row[0].application for row in asked.values()}
@@ -88,6 +86,25 @@ def decision_sheet(person: Any, call_code: str) -> Sheet:
     )
 
 
+def proposals(person: Any, call_code: str) -> Proposals:
+    """What is proposed for every eligible application, in the order of the receipts. Three SQL statements."""
+    call = _call(person, Call.objects.all(), call_code)
+    lines: list[CallLine] = list(call.lines.all())
+    rows = [
+        _row(asked[0].application, asked, None, lines, {}, [])
+        for asked in sorted(_asked(call).values(), key=lambda asked: asked[0].application.receipt or 0)
+    ]
+    return Proposals(call, call.stage(clock_of(call)), rows, lines)
+
+
+def _call(person: Any, found: QuerySet[Call], code: str) -> Any:
+    """The call with lines and clock, for an officer of its program. Two SQL statements, and those of `found`."""
+    call = found.select_related("program").prefetch_related(LINES).annotate(clock=CLOCK).filter(code=code).first()
+    if call is None or not access_of(person).holds(Role.OFFICER, program=call.program_id):
+        raise missing()
+    return call
+
+
 def _asked(call: Call) -> dict[int, list[ApplicationLine]]:
     """The lines of every judged application, with the application, its applicant and decision. One SQL statement."""
     rows: dict[int, list[ApplicationLine]] = defaultdict(list)
@@ -102,7 +119,7 @@ def _asked(call: Call) -> dict[int, list[ApplicationLine]]:
 def _row(
     application: Application,
     asked: list[ApplicationLine],
-    standing: ranking.Standing,
+    standing: ranking.Standing | None,
     offered: list[CallLine],
     rates: dict[int, Rate],
     discounts: list[Discount],

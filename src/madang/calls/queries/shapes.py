@@ -28,6 +28,7 @@ from madang.calls.models import (
     EligibilityRule,
     Extension,
     FormVersion,
+    Outcome,
     RuleKind,
     ScoreSheet,
     Stage,
@@ -368,8 +369,10 @@ class SheetRowLine:
 
 @dataclass(frozen=True)
 class SheetRow:
+    """`standing`, `value_krw` and `discount` are None among proposals that are read without them."""
+
     application: Application
-    standing: Standing
+    standing: Standing | None
     decision: Decision | None
     lines: list[SheetRowLine]
     value_krw: int | None
@@ -433,6 +436,35 @@ class Sheet:
     @property
     def awards_left(self) -> int:
         return self.call.most_awards - self.awards
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What is proposed in a call, without reviews and prices."""
+
+    call: Call
+    stage: Stage
+    rows: list[SheetRow]
+    lines: list[CallLine]
+
+    @property
+    def can_decide(self) -> bool:
+        return self.call.state == CallState.EVALUATING
+
+    def awarded(self, but: SheetRow | None, amounts: Mapping[int, int] | None) -> tuple[dict[int, int], int]:
+        """(amount by call line, applications) of all that are selected; the one of `but` gets `amounts` (by application
+        line) instead of what was proposed for it."""
+        given: dict[int, int] = {}
+        count = 0
+        for row in self.rows:
+            chosen = row.decision is not None and row.decision.outcome == Outcome.SELECTED
+            its = {line.line_id: line.awarded or 0 for line in row.lines} if chosen else {}
+            if but is not None and row.application.pk == but.application.pk:
+                its = dict(amounts or {})
+            count += any(its.values())
+            for line in row.lines:
+                given[line.call_line.pk] = given.get(line.call_line.pk, 0) + its.get(line.line_id, 0)
+        return given, count
 
 
 @dataclass(frozen=True)

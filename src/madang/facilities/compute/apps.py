@@ -6,6 +6,8 @@ class ComputeConfig(AppConfig):
     label = "compute"
 
     def ready(self) -> None:
+        from madang.calls import effect
+        from madang.facilities.compute import queries
         from madang.facilities.compute.facility import ComputeFacility, StorageFacility
         from madang.facilities.compute.host import site
         from madang.grants import facility
@@ -14,3 +16,4 @@ class ComputeConfig(AppConfig):
         facility.register(ComputeFacility())
         facility.register(StorageFacility())
         engines.register(site)
+        effect.ask_about_queues(queries.queues)

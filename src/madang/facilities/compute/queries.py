@@ -29,6 +29,7 @@ from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.models import Job, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
+from madang.twin.effect import Queue
 from madang.twin.expect import Expected, expect
 from madang.web.templatetags.madang import SEOUL
 from madang.workflow.errors import Missing, NotAllowed
@@ -107,6 +108,17 @@ def usable_on(person: Any, resource: int) -> Allocation | None:
     )
 
 
+def queues(resources: Sequence[int]) -> dict[int, Queue]:
+    """What the jobs of each of these resources run on, as the twin takes it. One SQL statement."""
+    found = Partition.objects.filter(resource__in=resources).select_related("cluster")
+    return {row.resource_id: Queue(row.gpus, policy_of(row.cluster), row.most_gpus, row.longest_s) for row in found}
+
+
+def policy_of(cluster: Cluster) -> str:
+    """The order of jobs of its engine, as the twin calls what comes nearest to it."""
+    return "easy" if cluster.engine == EngineKind.SLURM else "fcfs"
+
+
 class Start(StrEnum):
     """When a job would start, as far as that is known."""
 
@@ -153,7 +165,7 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
         if start is Start.WAITS:
             cluster = offer.partition.cluster
             live, past = jobs.crowd(cluster.code, offer.partition.name)
-            policy = "easy" if cluster.engine == EngineKind.SLURM else "fcfs"
+            policy = policy_of(cluster)
             expected = expect(live, gpus, limit_s, spot.free, past, policy=policy)
     return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected)
 

@@ -16,6 +16,7 @@ from madang.planning import actions, calibration, tasks
 from madang.planning.models import Plan, PlanRun
 from madang.planning.spec import again, kept, wanted
 from madang.planning.tests import make
+from madang.programs.tests import make as programs
 from madang.workflow.errors import NotAllowed, Refused, Stale
 from madang.workflow.models import LogLine
 from madang.workflow.moment import now
@@ -255,6 +256,9 @@ def test_what_jobs_waited_stands_beside_what_the_twin_has_them_wait():
     assert "2026-10" in page
     assert "비밀 작업" not in page
     assert client_of(people.person()).get("/plans/calibration/").status_code == 404
+    decider = client_of(people.officer("program", programs.program().pk))
+    assert decider.get("/plans/calibration/").status_code == 200  # the decision of a call points there
+    assert decider.get("/plans/").status_code == 404
     assert client_of(boss).get("/plans/calibration/?partition=nonsense").status_code == 200
 
 

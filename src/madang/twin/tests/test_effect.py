@@ -88,6 +88,8 @@ def test_jobs_are_no_larger_and_no_longer_than_the_queue_takes_and_still_ask_for
 def test_where_nobody_asks_nobody_waits():
     state = effect(QUEUE, "helios", [0.0] * 30, 0).now
     assert (state.load, state.utilization.mean, state.p50, state.p90) == (0, 0, None, None)
+    seldom = effect(Queue(1), "helios", [0.0001], 0.0001)
+    assert (seldom.now.utilization.mean, seldom.then.p90) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,7 @@ def test_where_nobody_asks_nobody_waits():
         lambda: effect(QUEUE, "helios", [1.0, -1.0], 1),
         lambda: effect(QUEUE, "helios", [1.0], -1),
         lambda: effect(QUEUE, "nothing", [1.0], 1),
+        lambda: effect(Queue(10_000_000), "helios", [1.0], 1),
     ],
 )
 def test_what_can_not_be_is_refused_in_words(bad):

@@ -13,13 +13,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from madang.engines.base import Limits, Outcome, RunKey, Unavailable, UsageRow
-from madang.facilities.compute import clusters, host
+from madang.facilities.compute import clusters, host, queries
 from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
 from madang.facilities.compute.tests import make
 from madang.facilities.compute.tests.test_pages import browser
 from madang.identity.tests import make as identity
 from madang.jobs.models import Job, Stray
 from madang.jobs.tests import make as jobs
+from madang.twin.effect import Queue
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
@@ -172,3 +173,13 @@ def test_what_slurm_is_told_takes_as_many_statements_for_forty_allocations_as_fo
     for number in range(39):
         named(slurm, jobs.holder(make.allocation(partition)), f"lee{number}")
     assert (asked(), before) == (6, 6)
+
+
+def test_the_twin_is_told_what_the_jobs_of_a_resource_run_on(slurm: Cluster) -> None:
+    here = make.partition(gpus=8, most_gpus=4, longest_s=3600)
+    there = make.partition(slurm, gpus=64, most_gpus=64, longest_s=86_400)
+    make.partition()
+    assert queries.queues([here.resource_id, there.resource_id, 0]) == {
+        here.resource_id: Queue(8, "fcfs", 4, 3600),
+        there.resource_id: Queue(64, "easy", 64, 86_400),
+    }

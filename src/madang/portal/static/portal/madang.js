@@ -64,5 +64,9 @@
   });
 
   document.addEventListener("DOMContentLoaded", () => ready(document));
+  /* What stands there is the answer to what was asked before: it must not pass for a new one. */
+  for (const failed of ["htmx:responseError", "htmx:sendError"]) {
+    document.addEventListener(failed, (event) => event.detail.target?.classList.add("stale"));
+  }
   document.addEventListener("htmx:afterSettle", (event) => ready(event.target));
 })();
