@@ -156,8 +156,8 @@ def submit(
     What follows -- is what the script is called with.
     """
     texts, limit_s, arguments = [_script(script) for script in scripts], seconds(limit), list(ctx.meta[ARGUMENTS])
-    alone = {"--tasks": tasks > 1, "--parallel": parallel, "--sweep": sweep, "--wait": wait, "--name": name}
-    alone |= {"--file": file, "--use": use}
+    alone: dict[str, object] = {"--tasks": tasks > 1, "--parallel": parallel, "--sweep": sweep, "--file": file}
+    alone |= {"--use": use, "--wait": wait, "--name": name}
     if len(scripts) > 1 and (odd := ", ".join(option for option, given in alone.items() if given)):
         fail(f"{odd}: only with one script", USAGE)
     with site() as client:
