@@ -37,7 +37,11 @@ def _allocations(t: Tenant) -> list[dict[str, Any]]:
 
 
 def _jobs(t: Tenant) -> list[dict[str, Any]]:
-    return [{"uuid": j.uuid} for j in (t.job, t.waiting, t.swept)]
+    return [{"uuid": j.uuid} for j in (t.job, t.waiting, t.swept, t.session.job)]
+
+
+def _session(t: Tenant) -> list[dict[str, Any]]:
+    return [{"uuid": t.session.job.uuid}]
 
 
 def _program(t: Tenant) -> list[dict[str, Any]]:
@@ -104,6 +108,11 @@ PAGES: dict[str, Where] = {
     "compute:project_file": lambda t: [{"id": t.kept.pk}],
     "compute:delete_file": lambda t: [{"id": t.kept.pk}],
     "compute:delete_files": lambda t: [{"uuid": t.job.uuid}],
+    "compute:session": _session,
+    "compute:session_state": _session,
+    "compute:session_open": _session,
+    "compute:session_end": _session,
+    "compute:session_offer": lambda t: [{"code": "jupyterlab", "verb": v} for v in ("withdraw", "offer", "nothing")],
     "outcomes:report": _grants,
     "outcomes:outcome": _outcome,
     "outcomes:correct": _outcome,
@@ -186,6 +195,7 @@ API: dict[str, Where] = {
     "/compute/jobs/{uuid}": _jobs,
     "/compute/jobs/{uuid}/files/{path}": PAGES["compute:file"],
     "/compute/project-files/{id}": lambda t: [{"id": t.kept.pk}],
+    "/compute/sessions/{uuid}": _session,
     "/outcomes/report/{number}": _grants,
     "/outcomes/{id}": _outcome,
     "/outcomes/{id}/evidence/{evidence}": PAGES["outcomes:evidence"],

@@ -26,7 +26,8 @@ from madang.catalog.models import Resource
 from madang.catalog.tests import make as catalog
 from madang.engines.base import Outcome, RunKey, UsageRow
 from madang.facilities.compute import actions as compute
-from madang.facilities.compute.models import ProjectFile
+from madang.facilities.compute import sessions
+from madang.facilities.compute.models import ProjectFile, Session, SessionKind
 from madang.grants import actions as grants
 from madang.grants.models import Allocation, Grant
 from madang.grants.queries import agreement_of
@@ -103,6 +104,7 @@ class Tenant:
     waiting: Job  # accepted, not handed over
     swept: Job  # a sweep, not handed over
     kept: ProjectFile
+    session: Session  # not handed over
     outcome: OutcomeRow
     assignment: Assignment
     indicator: Indicator
@@ -149,6 +151,7 @@ def build() -> World:
     operator = people.operator()
     people.organization(operator, kind="agency", name_ko="사업단", name_en="Agency")
     site = {role: people.staff(role) for role in (Role.REVIEWER, Role.EXECUTIVE, Role.AUDITOR, Role.STEWARD)}
+    kind(operator)
     a, b = _tenant("amberfox", operator), _tenant("bluewhale", operator)
     world = World(
         operator,
@@ -240,6 +243,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
     job, waiting = (run(member, compute_allocation, mark) for _ in range(2))
     swept = run(member, compute_allocation, mark, parameters=f"lr,name\n0.1,{mark}\n0.2,{mark}\n")
     ended(job, mark)
+    session = sit(member, compute_allocation)
     outcome = outcomes.report(
         lead,
         grant=again(grant),
@@ -285,6 +289,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         job=again(job),
         waiting=again(waiting),
         swept=again(swept),
+        session=again(session),
         outcome=again(outcome),
         assignment=again(assignment),
         indicator=indicator,
@@ -410,6 +415,19 @@ def run(actor: Person, allocation: Allocation, mark: str, parameters: str = "") 
     )
 
 
+def kind(operator: Person) -> SessionKind:
+    """What both companies may start, for eight hours at most."""
+    command, name = "/opt/jupyter/bin/jupyter-lab", "JupyterLab"
+    facts = {"code": "jupyterlab", "name_ko": name, "name_en": name, "program": "jupyterlab", "command": command}
+    return sessions.add_kind(operator, **facts, most_gpus=2, longest_s=8 * HOUR, idle_s=1800)
+
+
+def sit(actor: Person, allocation: Allocation) -> Session:
+    return sessions.start(
+        actor, uuid=uuid4(), kind=sessions.kinds()[0], allocation=again(allocation), gpus=1, limit_s=600
+    )
+
+
 def ended(job: Job, mark: str) -> None:
     """The run is over, as its engine would report it, and left a log and a file."""
     moment = now()
@@ -497,6 +515,7 @@ def _more_of(world: World, rows: int) -> list[Call]:
         catalog.resource("instrument", actor=operator, sector="energy")
         program_make.program(actor=operator)
         run(a.member, again(a.allocation), f"작업 {n}")
+        sit(a.member, a.allocation)
         outcomes.report(
             a.lead,
             grant=a.grant,

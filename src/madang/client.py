@@ -263,6 +263,33 @@ class Client:
     def cancel(self, job: str) -> dict[str, Any]:
         return dict(self.post(f"/compute/jobs/{job}/cancel"))
 
+    def session_kinds(self) -> list[dict[str, Any]]:
+        """The programs that the site offers for interactive use."""
+        return list(self.get("/compute/session-kinds")["items"])
+
+    def start_session(
+        self, *, kind: str, allocation: int, limit_s: int, gpus: int = 1, uuid: UUID | None = None
+    ) -> dict[str, Any]:
+        """Start an interactive session. It is opened in a browser, from the page that its `url` names."""
+        body = {"uuid": str(uuid or uuid4()), "kind": kind, "allocation": allocation, "gpus": gpus, "limit_s": limit_s}
+        return dict(self.post("/compute/sessions", body))
+
+    def sessions(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """The sessions of your organization, newest first, page by page; with `state="live"` only live ones."""
+        after = None
+        while True:
+            page = self.get("/compute/sessions", after=after, **filters)
+            yield from page["items"]
+            if (after := page["next"]) is None:
+                return
+
+    def session(self, uuid: str) -> dict[str, Any]:
+        return dict(self.get(f"/compute/sessions/{uuid}"))
+
+    def end_session(self, uuid: str) -> dict[str, Any]:
+        """End it: what it used is charged, the rest comes back."""
+        return dict(self.post(f"/compute/sessions/{uuid}/end"))
+
     def cp(self, job: str, path: str, to: Path, task: int = 0) -> Iterator[int]:
         """Fetch a file that a task wrote; as `download`."""
         return self.download(f"/compute/jobs/{job}/files/{quote(path)}", to, task=task)

@@ -187,6 +187,10 @@ WHITENOISE_MAX_AGE = 3600
 MEDIA_ROOT = HOME.files
 RUNS_ROOT = HOME.runs
 SLURM: dict[str, dict[str, Any]] = env.json("MADANG_SLURM", default={})  # see facilities/compute/clusters.py
+# Sessions are reached at hosts below this address, one each: https://s-<uuid>.<it>. Without it there are none.
+SESSIONS_URL = env("MADANG_SESSIONS_URL", default="").rstrip("/")
+SESSIONS_LISTEN = env("MADANG_SESSIONS_LISTEN", default="127.0.0.1:8001")
+JOBS_READ: list[str] = env.list("MADANG_JOBS_READ", default=[])  # folders that jobs find at their own path, read-only
 FILE_UPLOAD_PERMISSIONS = 0o600
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
@@ -233,4 +237,5 @@ LOGGING = {
 if _TEST:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests log in a thousand times
     EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    SESSIONS_URL = "http://sessions.localhost:8001"  # nobody listens there: a site with sessions, to look at its pages
     WHITENOISE_AUTOREFRESH = True  # else each of a thousand test clients lists all static files first

@@ -205,14 +205,18 @@ def cancel(actor: Person, *, job: Job) -> Job:
 
 def end_all(allocation: Allocation, *, reason: str) -> int:
     """Ask every live job of an allocation to end, because its use ends. How many were asked."""
-    asked = 0
-    for job in Job.objects.filter(allocation=allocation, state__in=LIVE, cancel_asked_at=None).order_by("id"):
-        with act(None, "cancel", on=job, reason=reason):
-            _lock(job)
-            if job.lives and job.cancel_asked_at is None:
-                _ask_to_end(job)
-                asked += 1
-    return asked
+    live = Job.objects.filter(allocation=allocation, state__in=LIVE, cancel_asked_at=None).order_by("id")
+    return sum(end(job, reason=reason) for job in live)
+
+
+def end(job: Job, *, reason: str) -> bool:
+    """Ask a live job to end, because the site says so; False where it has ended, or was asked before."""
+    with act(None, "cancel", on=job, reason=reason):
+        _lock(job)
+        if not job.lives or job.cancel_asked_at is not None:
+            return False
+        _ask_to_end(job)
+        return True
 
 
 def _ask_to_end(job: Job) -> None:

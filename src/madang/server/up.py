@@ -161,8 +161,9 @@ def migrate(env: dict[str, str], owner: str, log: Path) -> None:
         raise CantStart(f"The database could not be brought to this version ({file} has all of it):\n{last}")
 
 
-def processes(address: Address, workers: int = 2) -> list[Child]:
-    """The web server, the worker, and what watches over the engine. In the order in which they are stopped."""
+def processes(address: Address, workers: int = 2, *, sessions: bool = False) -> list[Child]:
+    """The web server, the worker, what watches over the engine, and the proxy before interactive sessions where there
+    are any. In the order in which they are stopped."""
     bin = Path(sys.executable).parent
     return [
         Child(
@@ -176,6 +177,7 @@ def processes(address: Address, workers: int = 2) -> list[Child]:
             [sys.executable, "-m", "django", "procrastinate", "worker", "--concurrency=4", "--delete-jobs=successful"],
         ),
         Child("engine", [sys.executable, "-m", "madang.server.engine"]),
+        *([Child("sessions", [sys.executable, "-m", "madang.server.sessions"])] if sessions else []),
     ]  # fmt: skip
 
 
@@ -222,7 +224,12 @@ def running(
                     "one without walls; other people's are refused (Debian, Ubuntu: apt install bubblewrap).",
                     keep=True,
                 )
-            site = Site(processes(address), env, also=db.look_after, log=home.log if quiet else None)
+            site = Site(
+                processes(address, sessions=bool(env.get("MADANG_SESSIONS_URL"))),
+                env,
+                also=db.look_after,
+                log=home.log if quiet else None,
+            )
             try:
                 say("starting the web server, the worker and the engine")
                 site.start()

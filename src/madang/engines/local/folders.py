@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -239,6 +239,17 @@ class RunFolders:
 
     def open_file(self, run: RunKey, path: str) -> BinaryIO:
         """A file of the work folder for reading. No link is followed, whatever the job made of its folder."""
+        fd = self._opened(run, path, os.O_RDONLY | os.O_NONBLOCK, stat.S_ISREG)
+        return os.fdopen(fd, "rb")
+
+    def open_socket(self, run: RunKey, path: str) -> int:
+        """A descriptor of a socket that the run listens at in its work folder: /proc/self/fd/<it> is its address.
+
+        No link is followed: one to a socket of somebody else, made by the job, leads nowhere.
+        """
+        return self._opened(run, path, os.O_PATH | os.O_CLOEXEC, stat.S_ISSOCK)
+
+    def _opened(self, run: RunKey, path: str, how: int, wanted: Callable[[int], bool]) -> int:
         parts = path.split("/")
         if "\0" in path or not path or any(part in ("", ".", "..") for part in parts):
             raise Missing("no_file", f"no such file: {path[:200]!r}")
@@ -249,11 +260,11 @@ class RunFolders:
                 below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
                 os.close(here)
                 here = below
-            fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            fd = os.open(parts[-1], how | os.O_NOFOLLOW, dir_fd=here)
+            if not wanted(os.fstat(fd).st_mode):
                 os.close(fd)
                 raise Missing("no_file", f"not a file: {path[:200]!r}")
-            return os.fdopen(fd, "rb")
+            return fd
         except (OSError, UnicodeEncodeError) as error:
             raise Missing("no_file", f"no such file: {path[:200]!r}") from error
         finally:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
-from madang.facilities.compute import actions, queries, recipes, shelf, words
+from madang.facilities.compute import actions, queries, recipes, session_api, shelf, words
 from madang.facilities.compute.models import ProjectFile
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
@@ -30,6 +30,7 @@ from madang.web.ranges import download
 from madang.workflow.errors import Refused
 
 router = Router()
+router.add_router("", session_api.router)
 
 Script = Annotated[str, Field(max_length=MOST_SCRIPT_BYTES, min_length=2)]
 Argument = Annotated[str, Field(max_length=MOST_ARGUMENT)]

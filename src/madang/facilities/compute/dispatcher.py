@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from madang.engines.local import Caps, Dispatcher
+from madang.engines.local import Caps, Dispatcher, Sandbox
 from madang.facilities.compute import host
 from madang.facilities.compute.models import Cluster, EngineKind
 
@@ -37,7 +38,8 @@ def run(stop: threading.Event, look_s: float = LOOK_S) -> None:
 def _start(code: str, stop: threading.Event) -> threading.Thread:
     runs = host.runs_of(code)
     runs.mkdir(parents=True, exist_ok=True)
-    dispatcher = Dispatcher(host.connect, runs, code, caps=Caps(least_free=settings.LEAST_FREE_BYTES))
+    sandbox = Sandbox(readonly=[Path(folder) for folder in settings.JOBS_READ])
+    dispatcher = Dispatcher(host.connect, runs, code, sandbox=sandbox, caps=Caps(least_free=settings.LEAST_FREE_BYTES))
     thread = threading.Thread(target=dispatcher.run, args=(stop,), name=f"dispatcher of {code}", daemon=True)
     thread.start()
     return thread

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from madang.calls.models import ApplicationLine
 from madang.catalog.models import Kind, ResourceState
-from madang.facilities.compute import storage
+from madang.facilities.compute import sessions, storage
 from madang.facilities.compute.models import Partition
 from madang.grants.facility import Action, Card, Finding
 from madang.grants.models import Allocation, AllocationState
@@ -82,8 +82,14 @@ class ComputeFacility:
         listed = f"{reverse('compute:jobs')}?allocation={allocation.pk}"
         return Card(
             text=_("Run your own script on these GPUs. A job holds its worst case; what it doesn't use comes back."),
-            actions=[Action(_("Submit a job"), new, main=True), Action(_("Jobs"), listed)],
+            actions=[Action(_("Submit a job"), new, main=True), *_session(allocation), Action(_("Jobs"), listed)],
         )
+
+
+def _session(allocation: Allocation) -> list[Action]:
+    """The way to a session, where the site has any: its page says whether one can run on this allocation."""
+    address = f"{reverse('compute:session_new')}?allocation={allocation.pk}"
+    return [Action(_("Start a session"), address)] if sessions.offered() else []
 
 
 class StorageFacility:

@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 
 from madang.catalog.models import Resource
 from madang.engines.base import MAX_TASKS, WORD
-from madang.facilities.compute.models import Cluster, EngineKind, ProjectFile
+from madang.facilities.compute.models import Cluster, EngineKind, Program, ProjectFile, SessionKind
 from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
 from madang.jobs.sweeps import MOST_TABLE
@@ -22,6 +22,12 @@ from madang.web import amounts
 from madang.web.forms import Form, TextField, Upload, Uploads, WholeNumber
 
 TYPICAL_MINUTES = 60
+TYPICAL_SESSION_MINUTES = 120
+
+
+def a_word(value: str) -> None:
+    if not WORD.fullmatch(value):
+        raise ValidationError(_("Only letters, digits and hyphens."))
 
 
 class Minutes(WholeNumber):
@@ -135,18 +141,8 @@ class SubmitForm(Form):
             self.fields[name].either = True  # type: ignore[attr-defined]
         self.fields["uuid"].initial = uuid4
         if self.chosen:
-            self.fields["allocation"].initial = self.chosen.allocation.pk
-            counts = self.chosen.counts or [1]
-            self.fields["gpus"].choices = [  # type: ignore[attr-defined]
-                (n, ngettext("%(n)s GPU", "%(n)s GPUs", n) % {"n": n}) for n in counts
-            ]
             longest = max(1, self.chosen.partition.longest_s // 60)
-            minutes: Any = self.fields["limit_s"]
-            minutes.max_value = longest
-            minutes.validators = [v for v in minutes.validators if getattr(v, "code", "") != "max_value"]
-            minutes.validators.append(MaxValueValidator(longest))
-            minutes.widget.attrs.update(min=1, max=longest)
-            minutes.initial = max(1, min(TYPICAL_MINUTES, self.chosen.most_minutes()))
+            _offer(self, self.chosen, self.chosen.counts, longest, TYPICAL_MINUTES)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -181,6 +177,75 @@ class SubmitForm(Form):
         except UnicodeDecodeError:
             self.add_error(name, _("This isn't a text file in UTF-8."))
             return ""
+
+
+def _offer(form: Form, chosen: Offer, counts: Sequence[int], longest: int, typical: int) -> None:
+    """Let a form ask for no more than this: numbers of GPUs, and so many minutes."""
+    fields: dict[str, Any] = form.fields
+    fields["allocation"].initial = chosen.allocation.pk
+    fields["gpus"].choices = [(n, ngettext("%(n)s GPU", "%(n)s GPUs", n) % {"n": n}) for n in counts or [1]]
+    minutes = fields["limit_s"]
+    minutes.max_value = longest
+    minutes.validators = [v for v in minutes.validators if getattr(v, "code", "") != "max_value"]
+    minutes.validators.append(MaxValueValidator(longest))
+    minutes.widget.attrs.update(min=1, max=longest)
+    minutes.initial = max(1, min(typical, longest, chosen.most_minutes()))
+
+
+class SessionForm(Form):
+    """Which session, on which allocation, with how much."""
+
+    uuid = forms.UUIDField(widget=forms.HiddenInput)
+    kind = forms.ChoiceField(label=_("What to open"))
+    allocation = forms.TypedChoiceField(label=_("Allocation"), coerce=int)
+    gpus = forms.TypedChoiceField(label=_("GPUs"), coerce=int)
+    limit_s = Minutes(
+        label=_("Time limit (minutes)"),
+        min_value=1,
+        help_text=_("The session is ended when it is reached. What it doesn't use comes back."),
+    )
+
+    def __init__(
+        self,
+        kinds: Sequence[SessionKind],
+        offers: Sequence[Offer],
+        *args: Any,
+        kind: SessionKind,
+        chosen: Offer,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        fields["uuid"].initial = uuid4
+        fields["kind"].choices = [(row.code, row.name) for row in kinds]
+        fields["kind"].initial = kind.code
+        fields["allocation"].choices = [(offer.allocation.pk, _line_of(offer)) for offer in offers]
+        counts = [n for n in chosen.counts if n <= kind.most_gpus]
+        longest = max(1, min(chosen.partition.longest_s, kind.longest_s) // 60)
+        _offer(self, chosen, counts, longest, TYPICAL_SESSION_MINUTES)
+
+
+class SessionKindForm(Form):
+    """A program that is offered for interactive use."""
+
+    program = forms.ChoiceField(label=pgettext_lazy("session", "Program"), choices=Program)
+    code = TextField(label=_("Code"), max_length=40, validators=[a_word])
+    name_ko = TextField(label=_("Name (Korean)"), max_length=120)
+    name_en = TextField(label=_("Name (English)"), max_length=80)
+    command = TextField(
+        label=_("Command"),
+        max_length=200,
+        help_text=_("The program's path, as /opt/jupyter/bin/jupyter-lab. MADANG_JOBS_READ names its folder."),
+    )
+    most_gpus = WholeNumber(label=_("GPUs per session at most"), min_value=1, max_value=1024, initial=1)
+    longest_s = Minutes(label=_("Longest time limit (minutes)"), min_value=1, max_value=7 * 1440, initial=480)
+    idle_s = Minutes(
+        label=_("Ends when idle for (minutes)"),
+        min_value=1,
+        max_value=7 * 1440,
+        initial=30,
+        help_text=_("Idle: nobody does anything in it, and no kernel computes."),
+    )
 
 
 def _line_of(offer: Offer) -> str:
@@ -253,11 +318,6 @@ class AccountForm(Form):
         choice: Any = self.fields["cluster"]
         choice.queryset = Cluster.objects.filter(pk__in=[row.pk for row in clusters]).order_by("id")
         choice.initial = clusters[0] if len(clusters) == 1 else None
-
-
-def a_word(value: str) -> None:
-    if not WORD.fullmatch(value):
-        raise ValidationError(_("Only letters, digits and hyphens."))
 
 
 class PartitionForm(Form):

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from madang.catalog.models import Resource
 from madang.engines.base import MAX_NAME
@@ -181,3 +182,89 @@ class StorageSample(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["allocation", "-id"], name="samples_of_an_allocation")]
+
+
+class Program(models.TextChoices):
+    """What a session can be: each listens at a socket in its folder, in a way of its own (see `programs`)."""
+
+    JUPYTERLAB = "jupyterlab", "JupyterLab"
+
+
+@tracked()
+class SessionKind(models.Model):
+    """An interactive program that the site offers. `command` is the path of the program inside of the sandbox, or its
+    name where jobs find it; a session has at most so many GPUs, for so long, and ends when nothing was done in it for
+    `idle_s`."""
+
+    code = models.SlugField(_("code"), max_length=40, unique=True)
+    name_ko = models.CharField(_("name (Korean)"), max_length=120)
+    name_en = models.CharField(_("name (English)"), max_length=120)
+    program = models.CharField(pgettext_lazy("session", "program"), max_length=20, choices=Program)
+    command = models.CharField(_("command"), max_length=200)
+    most_gpus = models.PositiveIntegerField(_("GPUs per session at most"))
+    longest_s = models.PositiveIntegerField(_("longest time limit (s)"))
+    idle_s = models.PositiveIntegerField(_("ends when idle for (s)"))
+    offered = models.BooleanField(_("offered"), default=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.CheckConstraint(name="program_known", condition=Q(program__in=Program.values))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return said(self, "name")
+
+    @property
+    def longest_minutes(self) -> int:
+        return self.longest_s // 60
+
+    @property
+    def idle_minutes(self) -> int:
+        return -(-self.idle_s // 60)
+
+
+@tracked(exclude=("active_at",))
+class Session(models.Model):
+    """A job that people use while it runs. From `ready_at` on it answers; `active_at` is when last something was done
+    in it; at `idle_at` it was asked to end, as nothing had been for `idle_s`."""
+
+    job = models.OneToOneField(Job, models.PROTECT, related_name="session")
+    kind = models.ForeignKey(SessionKind, models.PROTECT, related_name="sessions")
+    idle_s = models.PositiveIntegerField()
+    ready_at = models.DateTimeField(null=True)
+    active_at = models.DateTimeField(null=True)
+    idle_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.job.name
+
+    @property
+    def idle_minutes(self) -> int:
+        return -(-self.idle_s // 60)
+
+
+class Entrance(models.Model):
+    """How one person came into one session. `ticket` is good once and until `until`, then `cookie` is, on the session's
+    own host, for as long as the person's `login` at the portal lasts. Of both secrets only the SHA-256 is kept."""
+
+    session = models.ForeignKey(Session, models.PROTECT, related_name="entrances")
+    person = models.ForeignKey(Person, models.PROTECT, related_name="+")
+    login = models.CharField(max_length=40)
+    ticket = models.CharField(max_length=64, unique=True)
+    until = models.DateTimeField()
+    entered_at = models.DateTimeField(null=True)
+    cookie = models.CharField(max_length=64, unique=True, null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="entered_with_a_cookie",
+                condition=Q(entered_at=None, cookie=None) | Q(entered_at__isnull=False, cookie__isnull=False),
+            )
+        ]

@@ -170,10 +170,15 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected)
 
 
-def price_of(job: Job) -> int | None:
-    """The list price in KRW of what a job was charged, at the rate of the day it was submitted."""
+def rate_of(job: Job) -> Rate | None:
+    """The rate of the day a job was submitted."""
     day = job.submitted_at.astimezone(SEOUL).date()
-    rate = rates_on([job.allocation.resource_id], day).get(job.allocation.resource_id)
+    return rates_on([job.allocation.resource_id], day).get(job.allocation.resource_id)
+
+
+def price_of(job: Job) -> int | None:
+    """The list price in KRW of what a job was charged."""
+    rate = rate_of(job)
     return rate.price_of(job.used) if rate else None
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from madang.facilities.compute import views
+from madang.facilities.compute import session_views, views
 
 app_name = "compute"
 urlpatterns = [
@@ -27,4 +27,12 @@ urlpatterns = [
     path("jobs/<uuid:uuid>/files/<path:path>", views.file, name="file"),
     path("jobs/<uuid:uuid>/cancel/", views.cancel, name="cancel"),
     path("jobs/<uuid:uuid>/delete-files/", views.delete_files, name="delete_files"),
+    path("sessions/", session_views.listed, name="sessions"),
+    path("sessions/new/", session_views.new, name="session_new"),
+    path("sessions/kinds/", session_views.kinds, name="session_kinds"),
+    path("sessions/kinds/<slug:code>/<slug:verb>/", session_views.offer, name="session_offer"),
+    path("sessions/<uuid:uuid>/", session_views.session, name="session"),
+    path("sessions/<uuid:uuid>/state/", session_views.state, name="session_state"),
+    path("sessions/<uuid:uuid>/open/", session_views.enter, name="session_open"),
+    path("sessions/<uuid:uuid>/end/", session_views.end, name="session_end"),
 ]

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from madang.catalog.actions import may_keep
 from madang.engines.base import MAX_TASKS
-from madang.facilities.compute import actions, clusters, queries, recipes, storage, words
+from madang.facilities.compute import actions, clusters, queries, recipes, sessions, storage, words
 from madang.facilities.compute.forms import (
     AccountForm,
     ClusterForm,
@@ -162,6 +162,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         "more": f"?{kept.urlencode()}&after={page.after}" if page.after else "",
         "first": f"?{kept.urlencode()}" if "after" in request.GET else "",
         "member": bool(access_of(request.user).organizations),
+        "sessions": sessions.offered(),
     }
     return render(request, "compute/jobs.html", context)
 
@@ -380,7 +381,7 @@ def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
     part = _part(request, row)
     tail = queries.log_tail(row, part.number, lives=part.lives)
     context = {**_facts(row, part), "log": tail, "history": _history(row), **_tasks(request, row)}
-    return render(request, "compute/job.html", context)
+    return render(request, "compute/job.html", {**context, "session": sessions.session_of(row)})
 
 
 @login_required
@@ -450,7 +451,7 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "removing": removing,
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
-        "watch": job_queries.watches().get(row.engine),
+        "watch": job_queries.watches().get(row.engine) if row.lives else None,
     }
 
 

@@ -14,8 +14,8 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from madang.catalog.tests import make as catalog
 from madang.engines.base import Outcome, RunKey, UsageRow
 from madang.engines.local.folders import place
-from madang.facilities.compute import actions, host, tasks
-from madang.facilities.compute.models import Cluster, Partition
+from madang.facilities.compute import actions, host, sessions, tasks
+from madang.facilities.compute.models import Cluster, Partition, Session, SessionKind
 from madang.grants.models import Allocation, Grant
 from madang.identity.models import Person
 from madang.identity.tests import make as identity
@@ -58,6 +58,38 @@ def allocation(on: Partition | None = None, grant: Grant | None = None, **facts:
 def job(row: Allocation, actor: Person | None = None, **facts: Any) -> Job:
     wanted: dict[str, Any] = {"uuid": uuid4(), "name": "학습", "script": SCRIPT, "gpus": 1, "limit_s": 600, **facts}
     return actions.submit(actor or jobs.holder(row), allocation=row, **wanted)
+
+
+def kind(**facts: Any) -> SessionKind:
+    """JupyterLab with up to two GPUs, for two hours at most, ended when idle for half an hour."""
+    number = next(_number)
+    wanted: dict[str, Any] = {
+        "code": f"lab-{number}",
+        "name_ko": f"실습 {number}",
+        "name_en": f"Lab {number}",
+        "program": "jupyterlab",
+        "command": "/opt/jupyter/bin/jupyter-lab",
+        "most_gpus": 2,
+        "longest_s": 7200,
+        "idle_s": 1800,
+        **facts,
+    }
+    return sessions.add_kind(wanted.pop("actor", None) or identity.operator(), **wanted)
+
+
+def session(row: Allocation, actor: Person | None = None, **facts: Any) -> Session:
+    wanted: dict[str, Any] = {"uuid": uuid4(), "gpus": 1, "limit_s": 3600, **facts}
+    wanted["kind"] = wanted.get("kind") or kind()
+    return sessions.start(actor or jobs.holder(row), allocation=row, **wanted)
+
+
+def runs(session: Session, *, ready: bool = True) -> Session:
+    """As if its engine had started it, and its program answered."""
+    facts = {"state": "running", "told_at": now(), "started_at": now()}
+    Job.objects.filter(pk=session.job_id).update(**facts)
+    if ready:
+        sessions.answered(session.pk)
+    return Session.objects.select_related("job", "kind").get(pk=session.pk)
 
 
 def folder(job: Job, task: int = 0) -> Path:
