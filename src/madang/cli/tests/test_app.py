@@ -153,6 +153,7 @@ def test_programs_can_ask_every_command_that_answers_for_json():
         "login",
         "logout",
         "cp",
+        "rm",
         "ledger",
         "engine",
         "session",
