@@ -19,9 +19,16 @@ from django.db import ProgrammingError, connection
 from django.test import override_settings
 from django.test.utils import setup_databases, teardown_databases
 
+from madang.twin import effect
 from tests import world as worlds
 
 SITE = connection.settings_dict["NAME"]  # before the tests have a database of their own
+
+
+@pytest.fixture(autouse=True)
+def _few_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page is asked for hundreds of times: the twin simulates few jobs then."""
+    monkeypatch.setattr(effect, "JOBS", 5000)
 
 
 def _gone(cursor: Any, name: str) -> None:

@@ -13,6 +13,8 @@ LANGUAGES = ("ko", "en")
 WIDE, PHONE = (1440, 900), (390, 844)
 # A form that was refused answers 422, a page that isn't yours 404: the browser notes both, and neither is a fault.
 ANSWERS = re.compile(r"the server responded with a status of (403|404|409|422)")
+# htmx tells of a request that a newer one, or another page, took the place of. One that failed is told by other words.
+LEFT = re.compile("htmx:(sendAbort|afterRequest),")
 
 
 class Looks:
@@ -93,7 +95,7 @@ class Looks:
             self.faults.append(f"{answer.url} answers {answer.status}")
 
     def _console(self, message: Any) -> None:
-        if message.type == "error" and not ANSWERS.search(message.text):
+        if message.type == "error" and not ANSWERS.search(message.text) and not LEFT.match(message.text):
             self.faults.append(f"{message.page.url if message.page else ''}: {message.text}")
 
 

@@ -7,10 +7,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import aiohttp
@@ -20,6 +21,8 @@ from django.test import Client
 from madang.facilities.compute import sessions
 from madang.facilities.compute.models import Session
 from madang.identity.models import Person
+
+T = TypeVar("T")
 
 
 class Running:
@@ -62,6 +65,12 @@ class Running:
             time.sleep(0.1)
 
 
+def waited(work: Coroutine[Any, Any, T]) -> T:
+    """What it gives. In a thread of its own, as a browser that other tests drive keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 @dataclass
 class Answer:
     status: int
@@ -85,7 +94,7 @@ class Browser:
         return self.ask("GET", path, **headers)
 
     def ask(self, method: str, path: str, data: Any = None, **headers: str) -> Answer:
-        return asyncio.run(self._ask(method, path, data, headers))
+        return waited(self._ask(method, path, data, headers))
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
         sent = {"Host": self.host, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
@@ -109,7 +118,7 @@ class Browser:
 
     def run(self, code: str, seconds: float = 60) -> str:
         """What a cell prints, in a new kernel of a notebook server, over its WebSocket."""
-        return asyncio.run(asyncio.wait_for(self._run(code), seconds))
+        return waited(asyncio.wait_for(self._run(code), seconds))
 
     async def _run(self, code: str) -> str:
         xsrf = {"X-XSRFToken": self.cookies.get("_xsrf", ""), "Origin": self.origin}

@@ -24,7 +24,7 @@ from madang.jobs import engines
 from madang.jobs.models import Job
 from madang.jobs.tests import make as jobs
 from madang.server import sessions as proxies
-from madang.server.tests.proxied import Browser, Running, browser
+from madang.server.tests.proxied import Browser, Running, browser, waited
 from madang.workflow.errors import Missing
 from madang.workflow.moment import now
 
@@ -176,10 +176,10 @@ async def talked(visitor: Browser, **headers: str) -> str:
 
 
 def test_websockets_pass_with_their_protocol_from_the_sessions_own_pages_alone(visitor):
-    assert asyncio.run(talked(visitor, Origin=visitor.origin)) == "hello v1"
+    assert waited(talked(visitor, Origin=visitor.origin)) == "hello v1"
     for origin in ("", "http://evil.kr", "null", visitor.origin.replace("s-", "s-0", 1)):
         with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-            asyncio.run(talked(visitor, Origin=origin))
+            waited(talked(visitor, Origin=origin))
 
 
 # -- who may not -----------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_without_the_cookie_of_this_session_nothing_passes(proxy, row, session, 
         elsewhere = Browser(proxy.port, sessions.host_of(other.job.uuid), {"madang": mine})
         assert elsewhere.get("/").status == 403
         with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-            asyncio.run(talked(elsewhere, Origin=elsewhere.origin))
+            waited(talked(elsewhere, Origin=elsewhere.origin))
         for cookies in ({}, {"madang": ""}, {"madang": "x" * 43}, {"Madang": mine}, {"__Host-madang": mine}):
             assert Browser(proxy.port, visitor.host, cookies).get("/").status == 403
         assert len(theirs.seen) == seen
@@ -294,7 +294,7 @@ def test_whoever_leaves_the_project_is_cut_off_in_the_middle(proxy, row, session
     def leave() -> None:
         people.end_membership(jobs.holder(row), membership=Membership.objects.get(person=person))
 
-    assert asyncio.run(cut()) < 5
+    assert waited(cut()) < 5
     assert visitor.get("/").status == 403
 
 
@@ -338,7 +338,7 @@ def test_what_people_do_counts_as_use_and_what_their_pages_ask_by_themselves_doe
     visitor.ask("POST", "/api/contents", b"x", Origin=visitor.origin)
     assert used()
     old()
-    asyncio.run(talked(visitor, Origin=visitor.origin))
+    waited(talked(visitor, Origin=visitor.origin))
     assert used()
     old()
     arrives = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
