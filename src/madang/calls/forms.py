@@ -385,6 +385,8 @@ class EffectForm(DecisionForm):
             if (said.get(f"line-{line.line_id}") or 0) > line.asked:
                 asked = measure.in_words(line.asked, line.unit, line.call_line.call)
                 self.add_error(f"line-{line.line_id}", _("Only %(asked)s was asked for.") % {"asked": asked})
+        for name in ("outcome", "reason"):
+            self.fields[name].required = True  # as the form is shown again, to be saved
         return said
 
     def counted(self) -> dict[int, int]:

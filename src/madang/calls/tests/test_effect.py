@@ -155,6 +155,9 @@ def test_the_form_of_the_page_without_scripts_keeps_what_was_typed(client: Clien
     page = client.post(reverse("calls:effect", args=[made.call.code]), typed(one, "123.5", reason="아직 쓰는 중"))
     assert page.status_code == 200
     assert ('value="123.5"' in page.text, "아직 쓰는 중" in page.text) == (True, True)
+    assert page.text.count("required-mark") == client.get(reverse("calls:decide", args=[made.call.code])).text.count(
+        "required-mark"
+    )
     assert f'action="{reverse("calls:decide", args=[made.call.code])}#proposal"' in page.text
 
 
