@@ -41,7 +41,7 @@ test: $(VENV)/.ready-dev  ## every check and every test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder -rs
 
 check: $(VENV)/.ready-dev  ## the quick half of `make test`
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
