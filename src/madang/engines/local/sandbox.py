@@ -145,7 +145,7 @@ class Sandbox:
             out += ["--ro-bind", str(self.python), SITE]
         for folder in [self.base, *self.readonly]:
             if folder and not folder.is_relative_to("/usr"):
-                out += ["--ro-bind-try", str(folder), str(folder)]
+                out += ["--ro-bind", str(folder), str(folder)]
         out += ["--ro-bind", str(place / "script"), SCRIPT]
         if minors:
             for device in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{n}" for n in minors)):
