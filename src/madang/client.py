@@ -11,6 +11,7 @@ Every answer that isn't what was asked for is raised as a `Problem`, with the me
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ import httpx
 PART = 8 * 1024 * 1024  # bytes of an upload in one request
 MOST_BREAKS = 5  # so often a file goes on after the line broke …
 PAUSE_S = 0.5  # … each time after so much longer a pause
-bytes_ = bytes  # a method of the client is called so
 
 
 class Problem(Exception):
@@ -155,7 +155,7 @@ class Client:
                     file = dict(self.get(f"/compute/project-files/{file['id']}"))
                 yield file["received"] - before
 
-    def _put_part(self, file: dict[str, Any], data: bytes_) -> dict[str, Any]:
+    def _put_part(self, file: dict[str, Any], data: builtins.bytes) -> dict[str, Any]:
         address, at = f"/compute/project-files/{file['id']}/bytes", {"offset": file["received"]}
         headers = {"Content-Type": "application/octet-stream"}
         return dict(self._said(self._answer("PUT", address, params=at, content=data, headers=headers)))

@@ -238,7 +238,7 @@ def begin_file(actor: Person, *, grant: Grant, path: str, size: int, sha256: str
     if errors := {field: message for field, message in errors.items() if message}:
         raise Refused(" ".join(errors.values()), errors=errors)
     with act(actor, "begin_file") as said:
-        shelf.locked(grant)
+        shelf.locked(grant.pk)
         row = ProjectFile.objects.filter(grant=grant, path=path, sha256=sha256).first()
         if row is None:
             if grant.state != GrantState.ACTIVE or now() >= grant.ends_at:

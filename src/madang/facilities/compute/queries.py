@@ -325,19 +325,24 @@ def project_for(person: Any, number: str) -> Grant:
     return row
 
 
-def project_files(person: Any, *, grant: Grant | int | None = None, ready: bool | None = None) -> list[ProjectFile]:
-    """The files of the person's projects, or of one of them, by name; what only the people of its organization see."""
+def _files(person: Any) -> QuerySet[ProjectFile]:
+    """The files of the person's projects: only the people of their organizations see them."""
     rows = ProjectFile.objects.filter(grant__organization_id__in=list(access_of(person).organizations))
+    return rows.select_related("grant", "person")
+
+
+def project_files(person: Any, *, grant: Grant | int | None = None, ready: bool | None = None) -> list[ProjectFile]:
+    """The files of the person's projects, or of one of them, by name."""
+    rows = _files(person)
     if grant is not None:
         rows = rows.filter(grant=grant)
     if ready is not None:
         rows = rows.filter(ready_at__isnull=not ready)
-    return list(rows.select_related("grant", "person").order_by("grant_id", "path", "id"))
+    return list(rows.order_by("grant_id", "path", "id"))
 
 
 def project_file(person: Any, file: int) -> ProjectFile:
-    rows = ProjectFile.objects.filter(grant__organization_id__in=list(access_of(person).organizations))
-    row = rows.filter(pk=min(file, 2**63 - 1)).select_related("grant", "person").first()
+    row = _files(person).filter(pk=min(file, 2**63 - 1)).first()
     if row is None:
         raise missing()
     return row

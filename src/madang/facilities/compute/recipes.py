@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,8 +85,9 @@ def recipes(*, hidden: bool = False) -> list[Recipe]:
     return [recipe for recipe in found if hidden or not recipe.hidden]
 
 
-def recipe_named(code: str, *, hidden: bool = False) -> Recipe:
-    found = next((recipe for recipe in recipes(hidden=hidden) if recipe.code == code), None)
+def chosen(offered: Sequence[Recipe], code: str) -> Recipe:
+    """The one of this code; Missing where there is none."""
+    found = next((recipe for recipe in offered if recipe.code == code), None)
     if found is None:
         raise Missing(_("There is nothing here, or it isn't yours to see."))
     return found

@@ -92,9 +92,9 @@ def settle(file: ProjectFile) -> None:
     file.save(update_fields=["received", "ready_at"])
 
 
-def locked(grant: Grant | int) -> None:
+def locked(grant: int) -> None:
     """Nobody else adds or tidies files of this grant until the end of the transaction."""
-    alone(f"files of {grant if isinstance(grant, int) else grant.pk}")
+    alone(f"files of {grant}")
 
 
 def named(grant: Grant, names: Sequence[str]) -> list[Input]:

@@ -27,7 +27,6 @@ from madang.facilities.compute.forms import (
     SubmitForm,
     TemplateForm,
 )
-from madang.facilities.compute.models import ProjectFile
 from madang.grants.models import Grant
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
@@ -177,6 +176,8 @@ def new(request: HttpRequest) -> HttpResponse:
     chosen = next((offer for offer in offers if offer.allocation.pk == wanted), offers[0] if offers else None)
     asks = "calculate" in given or request.htmx  # type: ignore[attr-defined]
     kept = queries.project_files(request.user, grant=chosen.allocation.grant_id, ready=True) if chosen else []
+    offered = [] if request.htmx else recipes.recipes()  # type: ignore[attr-defined]
+    recipe = recipes.chosen(offered, request.GET["template"]) if "template" in request.GET else None
     if request.method == "POST" and not asks:
         form = SubmitForm(offers, request.POST, request.FILES, chosen=chosen, kept=kept)
         if chosen and form.is_valid():
@@ -199,10 +200,11 @@ def new(request: HttpRequest) -> HttpResponse:
                 )
                 return redirect("compute:job", uuid=job.uuid)
     else:
-        form = SubmitForm(offers, chosen=chosen, kept=kept, initial=_initial(request, given))
+        form = SubmitForm(offers, chosen=chosen, kept=kept, initial=_initial(request, given, recipe))
     context = {"form": form, "offers": offers, "offer": chosen, **_forecast(chosen, form)}
-    if not request.htmx:  # type: ignore[attr-defined]
-        context |= _recipes(request, kept)
+    names = {row.path for row in kept}
+    lacking = [name for name in recipe.needs if name not in names] if recipe else []
+    context |= {"recipes": offered, "recipe": recipe, "lacking": lacking}
     template = "compute/new.html#choices" if request.htmx else "compute/new.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=422 if form.errors else 200)
 
@@ -255,18 +257,6 @@ def delete_file(request: HttpRequest, id: int) -> HttpResponse:
     return redirect(f"{reverse('compute:files')}?grant={row.grant.number}")
 
 
-def _recipes(request: HttpRequest, kept: Sequence[ProjectFile]) -> dict[str, Any]:
-    """What a job can start from, and what the chosen template still lacks."""
-    offered = recipes.recipes()
-    chosen = next((recipe for recipe in offered if recipe.code == request.GET.get("template")), None)
-    names = {row.path for row in kept}
-    return {
-        "recipes": offered,
-        "recipe": chosen,
-        "lacking": [name for name in chosen.needs if name not in names] if chosen else [],
-    }
-
-
 @login_required
 @require_safe
 def templates(request: HttpRequest) -> HttpResponse:
@@ -282,7 +272,7 @@ def templates(request: HttpRequest) -> HttpResponse:
 def template(request: HttpRequest, code: str | None = None) -> HttpResponse:
     """Add a template, or change one."""
     require(request.user, Role.OPERATOR)
-    recipe = recipes.recipe_named(code, hidden=True) if code else None
+    recipe = recipes.chosen(recipes.recipes(hidden=True), code) if code else None
     initial: dict[str, Any] | None = None
     if recipe:
         facts = {name: getattr(recipe, name) for name in recipes.FIELDS}
@@ -307,16 +297,15 @@ def drop_template(request: HttpRequest, code: str) -> HttpResponse:
     return redirect("compute:templates")
 
 
-def _initial(request: HttpRequest, given: Any) -> dict[str, Any]:
-    """What was typed so far; or, to run a job again, what it was."""
+def _initial(request: HttpRequest, given: Any, recipe: recipes.Recipe | None) -> dict[str, Any]:
+    """What was typed so far; or what a template says; or, to run a job again, what it was."""
     known: dict[str, Any] = {name: given[name] for name in TYPED if given.get(name)}
     if files := given.getlist("files"):
         known["files"] = files
     if (table := request.FILES.get("table")) and (table.size or 0) <= 4 * sweeps.MOST_TABLE:
         # A file can't be put back into a form, so it goes on as what was pasted.
         known["parameters"] = table.read().decode("utf-8-sig", errors="replace")
-    if code := request.GET.get("template"):
-        recipe = recipes.recipe_named(code)
+    if recipe:
         known = {
             "name": recipe.name,
             "script": recipe.script,

@@ -162,7 +162,7 @@ def test_a_site_changes_hides_adds_and_takes_back():
     assert list(offered().items())[-2:] == [("sweep", "Our sweep"), ("ours", "Ours")]
     assert "evaluate" not in offered()
     with pytest.raises(Missing):
-        recipes.recipe_named("evaluate")
+        recipes.chosen(recipes.recipes(), "evaluate")
     for code in ("sweep", "evaluate", "ours"):
         actions.drop_template(operator, code=code)
     assert list(offered()) == list(SHIPPED)
