@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,7 +65,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Ended:
-    """A row of sacct that has an end. `limit_s` 0 = none; `by` is who ended it, where Slurm says."""
+    """A row of sacct that has an end. `limit_s` 0 = none; `by_controller`: nobody asked for it to be ended."""
 
     owner: Owner
     own_id: int
@@ -80,13 +80,13 @@ class Ended:
     gpus: int
     gpu_type: str
     nodes: str
-    by: str
+    by_controller: bool
 
     @property
     def given_up(self) -> bool:
         """The controller itself ended it as it was about to start: its node still ran another job of the same number,
         which a killed controller had forgotten. If it left no mark of having started, it hasn't."""
-        return self.state == "CANCELLED" and self.by in ("", "0") and self.started and self.elapsed_s <= LAUNCH_S
+        return self.state == "CANCELLED" and self.by_controller and self.started and self.elapsed_s <= LAUNCH_S
 
     @property
     def started(self) -> bool:
@@ -139,8 +139,9 @@ def live(row: list[str]) -> Live:
     )
 
 
-def ended(row: list[str]) -> Ended | None:
-    """None for what has not ended, and for orphans of a killed controller: they have no account."""
+def ended(row: list[str], controllers: Container[str] = ("", "0")) -> Ended | None:
+    """None for what has not ended, and for orphans of a killed controller: they have no account. `controllers` are the
+    ids of users that Slurm names where the controller itself ended a job."""
     index, name, own, submit, start, end, elapsed, state, code, tres, nodes, limit, account, qos, user, part, text = row
     word, _by, who = state.partition(" by ")  # "CANCELLED by 1001"
     word = word.split(" ", 1)[0]
@@ -164,7 +165,7 @@ def ended(row: list[str]) -> Ended | None:
         gpus=count,
         gpu_type=gpu_type,
         nodes="" if nodes == "None assigned" else nodes,
-        by=who,
+        by_controller=who in controllers,
     )
 
 

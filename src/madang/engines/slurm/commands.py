@@ -14,6 +14,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from madang.engines.base import Rejected, Unavailable
@@ -54,6 +56,15 @@ class Commands:
 
     def __init__(self, conf: Path, *, breaker: Breaker | None = None, least_uid: int = LEAST_UID) -> None:
         self.conf, self.breaker, self.least_uid = Path(conf), breaker or Breaker(), least_uid
+
+    @cached_property
+    def controllers(self) -> frozenset[str]:
+        """The ids of users as which the controller acts by itself, as sacct writes them ("CANCELLED by 64030")."""
+        own = {"", "0"}
+        with suppress(OSError, KeyError):
+            if said := re.search(r"(?im)^\s*SlurmUser\s*=\s*(\S+)", self.conf.read_text(errors="replace")):
+                own.add(said[1] if said[1].isdigit() else str(pwd.getpwnam(said[1]).pw_uid))
+        return frozenset(own)
 
     def environment(self, user: str = "") -> dict[str, str]:
         """All that a command is given: sbatch would copy the rest of ours into the job."""

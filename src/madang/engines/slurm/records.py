@@ -26,6 +26,7 @@ BACK_S = 3600  # the accounting hears of ends late; each question goes back so f
 FAR_S = 3 * 86_400  # and once a day so far: the accounting may change its mind
 FIRST_S = 40 * 86_400  # and the first one so far
 NO_MARKS = Marks(None, None, None, None)
+KILLED = (None, 128 + signal.SIGTERM, 128 + signal.SIGKILL)  # the exit codes of who didn't come to its own end
 MOST_SENDS = 10  # a job that no controller manages to start is not tried for ever
 SLACK_S = 60  # between our clock and the cluster's
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
@@ -144,7 +145,8 @@ def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
 
 def ask(commands: Commands, since: int, *more: str) -> list[Ended]:
     """What ended since then, all users', restarts included."""
-    return [row for row in map(answers.ended, _said(commands, since, *more)) if row]
+    own = commands.controllers
+    return [row for said in _said(commands, since, *more) if (row := answers.ended(said, own))]
 
 
 def _said(commands: Commands, since: int, *more: str) -> list[list[str]]:
@@ -181,7 +183,7 @@ def _never(commands: Commands) -> list[Ended]:
                     gpus=live.gpus,
                     gpu_type=live.gpu_type,
                     nodes="",
-                    by="somebody",
+                    by_controller=False,
                 )
             )
     return found
@@ -217,7 +219,8 @@ def collect(
     asked, before, far = row
     since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
     told = {_mark(row): row for row in _said(commands, since)}
-    news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said))}
+    own = commands.controllers
+    news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said, own))}
     never = _never(commands)
     rows = [*news.values(), *(row for row in never if row.tasks)]
     with conn.transaction():
@@ -332,9 +335,8 @@ def _write(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[tuple[End
             key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
             plain = row.started and (row.state, row.exit_code) == ("COMPLETED", 0)  # nothing to ask the marks about
             left = marks(runs, key, send.send) if send and not plain else NO_MARKS
-            second = (
-                row.exit_code == 75 and left.exit_code != 75
-            )  # the wrapper of a second copy, or of what was given up
+            # The wrapper of a second copy, or of what was given up; or the controller gave the second copy up.
+            second = (row.exit_code == 75 and left.exit_code != 75) or (row.given_up and _began_before(row, left))
             unknown = (
                 not row.started and left.started is not None
             )  # a controller that forgot it could not start it again
@@ -379,9 +381,9 @@ def _run(
     outcome, code = answers.OUTCOMES[row.state], row.exit_code
     if row.state == "FAILED" and left.exit_code == code + 128:
         code += 128  # sacct takes 128 off: 11 may be 139
-    if row.state == "TIMEOUT" and (early := _ended_before(row, left)) is not None:
-        # The controller missed its end, and waited for the limit. How it ended is the wrapper's to say; how long it
-        # took stays Slurm's.
+    if (early := _ended_before(row, left)) is not None:
+        # The controller missed its end, and waited for the limit or found its node without it. How it ended is the
+        # wrapper's to say; how long it took stays Slurm's.
         outcome, code = Outcome.FAILED if early else Outcome.COMPLETED, early
     gpus, gpu_type = row.gpus, row.gpu_type
     if send and not gpus:
@@ -421,9 +423,19 @@ def _run(
 
 
 def _ended_before(row: Ended, left: Marks) -> int | None:
-    """The exit code of a run that had ended before its limit; None of one that was stopped by it."""
-    due = (row.start or 0) + row.limit_s - SLACK_S / 2
-    return left.exit_code if row.limit_s and left.ended is not None and left.ended < due else None
+    """The exit code of a run that had ended before Slurm ended it; None of one that was stopped, or killed."""
+    if left.ended is None:
+        return None
+    if row.state == "TIMEOUT":
+        due = (row.start or 0) + row.limit_s - SLACK_S / 2
+        return left.exit_code if row.limit_s and left.ended < due else None
+    if row.state == "CANCELLED" and row.by_controller and left.ended < row.end:
+        return None if left.exit_code in KILLED else left.exit_code
+    return None
+
+
+def _began_before(row: Ended, left: Marks) -> bool:
+    return left.started is not None and row.start is not None and left.started < row.start
 
 
 def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, left: Marks, *, goes_on: bool) -> bool:
@@ -431,7 +443,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
     end that they say. Without one it is lost, and so is one that was killed: a controller kills what it doesn't know.
     Whether it is lost."""
     start, end = left.started or 0, max(left.started or 0, left.ended or left.alive or 0)
-    killed = left.exit_code in (None, 128 + signal.SIGTERM, 128 + signal.SIGKILL)
+    killed = left.exit_code in KILLED
     outcome = Outcome.LOST if killed else Outcome.FAILED if left.exit_code else Outcome.COMPLETED
     goes_on = goes_on and outcome is Outcome.LOST
     with conn.transaction():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
@@ -362,6 +363,40 @@ def test_f3_a_run_of_which_the_controller_missed_the_end_ended_as_its_wrapper_sa
     assert records._ended_before(row, Marks(1001, 1002, 1002, 3)) == 3
     assert records._ended_before(row, Marks(1001, 1121, 1121, 143)) is None
     assert records._ended_before(row, Marks(1001, 1121, None, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "marks", "outcome", "code"),
+    [
+        ("CANCELLED by 64", Marks(1001, 1002, 1002, 0), "completed", 0),  # its node no longer knew it
+        ("CANCELLED by 64", Marks(1001, 1002, 1002, 3), "failed", 3),
+        ("CANCELLED by 64", Marks(1001, 1002, 1002, 143), "cancelled", 15),
+        ("CANCELLED by 64", Marks(1001, 1121, 1120, 0), "cancelled", 15),  # it caught the signal
+        ("CANCELLED by 1001", Marks(1001, 1002, 1002, 0), "cancelled", 15),
+        ("CANCELLED", Marks(1001, 1119, None, None), "cancelled", 15),
+    ],
+)
+def test_f1_what_the_controller_ended_itself_had_ended_as_its_wrapper_said(tmp_path, state, marks, outcome, code):
+    (tmp_path / "slurm.conf").write_text("ClusterName=x\nSlurmUser = 64\n")
+    row = answers.ended(
+        *[[*("9", "7", "7", "1000", "1000", "1120", "120", state, "15:0", "gres/gpu=1,gres/gpu:h100=1"),
+           *("n1", "2", "a", "b", "kim", "h100", "")]],
+        Commands(tmp_path / "slurm.conf").controllers,
+    )  # fmt: skip
+    assert row
+    fact = records._run("c", "c/9/1000", RunKey(uuid4()), row, None, marks, (0, False))
+    assert (fact["outcome"], fact["exit_code"], fact["gpu_seconds"]) == (outcome, code, 120)
+
+
+def test_f1_a_second_copy_that_the_controller_gave_up_is_not_the_run():
+    given_up = answers.ended(
+        *[[*("9", "7", "7", "1000", "1050", "1051", "1", "CANCELLED by 0", "0:0", "gres/gpu=1"),
+           *("n1", "2", "a", "b", "kim", "h100", "")]]
+    )  # fmt: skip
+    assert given_up
+    assert given_up.given_up
+    assert records._began_before(given_up, Marks(1010, 1012, 1012, 0))
+    assert not records._began_before(given_up, Marks(1050, 1051, 1051, 143))
 
 
 @ON_SLURM
