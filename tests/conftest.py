@@ -7,9 +7,7 @@ of the database is one, as on a site. The databases of other tests never see any
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,16 +23,6 @@ from madang.twin import effect
 from tests import world as worlds
 
 SITE = connection.settings_dict["NAME"]  # before the tests have a database of their own
-
-
-BEGAN, MINUTES = time.monotonic(), float(os.environ.get("MADANG_TEST_MINUTES", "inf"))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """These tests come last and take longest. A run that has only so many minutes leaves out, by name, what is left."""
-    if time.monotonic() - BEGAN > 60 * MINUTES:
-        pytest.skip(f"the {MINUTES:g} minutes of this run are over (MADANG_TEST_MINUTES)")
 
 
 @pytest.fixture(autouse=True)

@@ -152,9 +152,10 @@ class Postgres:
         """
         self._settings = settings
         self.prepare()
+        # jit: our statements take milliseconds; compiling one takes half a second wherever the statistics mislead.
         command: list[str | Path] = [self.bin / "postgres", "-D", self.data, "-c", "listen_addresses=",
             "-c", "timezone=UTC", "-c", f"unix_socket_directories={self.sock}", "-c", "max_connections=200",
-            "-c", "idle_in_transaction_session_timeout=10min"]  # fmt: skip
+            "-c", "idle_in_transaction_session_timeout=10min", "-c", "jit=off"]  # fmt: skip
         for setting in settings:
             command += ["-c", setting]
         end = time.monotonic() + seconds

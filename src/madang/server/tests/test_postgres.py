@@ -43,6 +43,7 @@ def test_the_first_start_makes_the_roles_and_a_database_in_utf8(server):
         assert db.execute("SHOW timezone").fetchone() == ("UTC",)
         assert db.execute("SHOW listen_addresses").fetchone() == ("",)
         assert db.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+        assert db.execute("SHOW jit").fetchone() == ("off",)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute("CREATE TABLE t (n int)")
     with psycopg.connect(owner) as db:
