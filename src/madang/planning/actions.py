@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
+from madang.planning.calibration import gaps
 from madang.planning.models import LIVE, Plan, PlanRun, RunState, run_moves
 from madang.planning.spec import kept, wanted, wanted_by
 from madang.twin import BadInput
@@ -109,6 +110,8 @@ def progress(run: PlanRun, done: int) -> bool:
 
 
 def finish(run: PlanRun, result: dict[str, Any]) -> None:
+    """Keep the answer, with how far the model is from what jobs have waited here until now."""
+    result = result | {"gaps": gaps()}
     with transaction.atomic():
         row = PlanRun.objects.select_for_update().get(pk=run.pk)
         run_moves.require(row, "finish")

@@ -52,6 +52,20 @@ def partitions(person: Any) -> list[Partition]:
     return list(Partition.objects.select_related("cluster", "resource").order_by("cluster_id", "id"))
 
 
+def gaps() -> list[dict[str, Any]]:
+    """Of each partition with runs: waits of the last twelve months with any, in seconds. As JSON, to stand beside a
+    forecast for as long as the forecast does."""
+    found = []
+    for partition in Partition.objects.select_related("cluster", "resource").order_by("cluster_id", "id"):
+        months = calibrate(partition).months
+        if jobs := sum(month.jobs for month in months):
+            said = {"partition": partition.resource.name, "jobs": jobs, "from": months[0].month, "to": months[-1].month}
+            for which in ("recorded", "simulated"):
+                said[which] = round(sum(getattr(month, which).mean * month.jobs for month in months) / jobs)
+            found.append(said)
+    return found
+
+
 def calibrate(partition: Partition) -> Calibration:
     """Replay the latest runs of a partition on as many GPUs as it has now, under the order of its engine.
 

@@ -23,6 +23,17 @@ def waits(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
     return _chart(seen, _("hours"), series + _others(compared, len(quarters), _of))
 
 
+def by(seen: Seen, which: str, label: Callable[[str], str] = str) -> dict[str, Any]:
+    """p95 wait in hours by quarter, as planned, of each size or program that has jobs. `which`: by_size, by_program."""
+    parts = [quarter["planned"][which] for quarter in seen.result["quarters"]]
+    series: list[dict[str, Any]] = []
+    for tone, name in enumerate([name for name in parts[0] if any(part[name] for part in parts)]):
+        cells = [part[name] for part in parts]
+        hours = [[round(value / HOUR, 2) for value in cell["p95"]] if cell else [None] * 3 for cell in cells]
+        series += _band(label(name), hours, tone=1 + tone % 6)
+    return _chart(seen, _("hours"), series)
+
+
 def machine(seen: Seen, compared: Sequence[Seen]) -> dict[str, Any]:
     """Utilization in percent by quarter, and of other plans."""
     quarters = seen.result["quarters"]
@@ -53,15 +64,19 @@ def _used(answer: dict[str, Any]) -> list[float]:
     return [round(value * 100, 1) for value in answer["utilization"]]
 
 
-def _band(name: str, values: Sequence[Sequence[float]], tone: int = 1) -> list[dict[str, Any]]:
+def _band(name: str, values: Sequence[Sequence[float | None]], tone: int = 1) -> list[dict[str, Any]]:
     """(mean, low, high): the mean as a line, the rest as an area, stacked on the low end, that no legend names."""
     bare: dict[str, Any] = {"type": "line", "tone": tone, "stack": name, "symbol": "none"}
     bare |= {"lineStyle": {"opacity": 0}, "tooltip": {"show": False}}
     return [
         {"type": "line", "name": name, "tone": tone, "data": [mean for mean, _low, _high in values]},
         {**bare, "data": [low for _mean, low, _high in values]},
-        {**bare, "data": [round(high - low, 2) for _mean, low, high in values], "areaStyle": {"opacity": 0.18}},
+        {**bare, "data": [_width(low, high) for _mean, low, high in values], "areaStyle": {"opacity": 0.18}},
     ]
+
+
+def _width(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else round(high - low, 2)
 
 
 def _others(

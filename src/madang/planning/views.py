@@ -71,6 +71,8 @@ def detail(request: HttpRequest, id: int) -> HttpResponse:
             "sizes": [name for _low, _high, name in SIZES],
             "waits": charts.waits(seen, compared),
             "machine": charts.machine(seen, compared),
+            "by_size": charts.by(seen, "by_size", lambda size: _("%(size)s GPUs") % {"size": size}),
+            "by_program": charts.by(seen, "by_program"),
             "needed": {
                 how: {name: seen.begins(q) for name, q in found.items()} for how, found in seen.result["needed"].items()
             },

@@ -3,7 +3,7 @@
   "use strict";
 
   const ready = (root) => {
-    for (const button of root.querySelectorAll("[data-copy]")) button.classList.add("ready");
+    for (const button of root.querySelectorAll(".script:not([data-picture])")) button.classList.add("ready");
     const summary = root.querySelector("[data-focus]");
     if (summary) summary.focus();
     for (const tab of root.querySelectorAll(".tabs [aria-current]")) {
@@ -41,9 +41,18 @@
       label.textContent = button.dataset.done;
       setTimeout(() => { label.textContent = before; }, 2000);
     }
+    if (event.target.closest("[data-print]")) window.print();
     for (const open of document.querySelectorAll(".site-tools details[open]")) {
       if (!open.contains(event.target)) open.open = false;
     }
+  });
+
+  /* On paper nothing can be opened. */
+  window.addEventListener("beforeprint", () => {
+    for (const more of document.querySelectorAll("main details:not([open])")) { more.open = true; more.dataset.printed = "1"; }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const more of document.querySelectorAll("details[data-printed]")) { more.open = false; delete more.dataset.printed; }
   });
 
   document.addEventListener("keydown", (event) => {
