@@ -630,6 +630,9 @@ def watch(member: Desk, job: Job) -> None:
     expect(log).to_contain_text("wrote model.pkl", timeout=90_000)
     expect(member.page.locator("#job-facts")).to_contain_text(said("Ended at"), timeout=30_000)
     expect(member.page.locator("#job-files tbody tr")).to_have_count(3)
+    expect(member.page.locator("#efficiency")).to_be_visible()
+    for gone in ("Cancel the job", "Nothing written yet. Without JavaScript, load the page again to see more."):
+        expect(member.page.get_by_text(said(gone))).to_have_count(0)
     with member.page.expect_download() as coming:
         member.page.get_by_role("link", name="metrics.json").click()
     assert '"accuracy"' in Path(coming.value.path()).read_text()

@@ -16,6 +16,9 @@ ANSWERS = re.compile(r"the server responded with a status of (403|404|409|422)")
 # htmx tells of a request that a newer one, or another page, took the place of. One that failed is told by other words.
 LEFT = re.compile("htmx:(sendAbort|afterRequest),")
 
+# A chart takes the new width of its place a frame later.
+SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 class Looks:
     """`faults` is what is wrong, in words; `seen` are the names of the pages that were looked at, each once."""
@@ -70,7 +73,7 @@ class Looks:
 
     def _judge(self, page: Any, where: str, *, axe: bool = True) -> None:
         """The width always; axe takes long, and what it finds on a phone doesn't depend on the language."""
-        over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        over = page.evaluate(SETTLED + ".then(() => document.documentElement.scrollWidth - window.innerWidth)")
         self._expect(where, over <= 0, f"{over} px too wide")
         for found in violations(page) if axe else []:
             nodes = [node["target"] for node in found["nodes"]][:3]

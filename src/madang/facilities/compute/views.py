@@ -370,7 +370,7 @@ def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
     part = _part(request, row)
     tail = queries.log_tail(row, part.number, lives=part.lives)
     context = {**_facts(row, part), "log": tail, "history": _history(row), **_tasks(request, row)}
-    return render(request, "compute/job.html", {**context, "session": sessions.session_of(row)})
+    return render(request, "compute/job.html", context)
 
 
 @login_required
@@ -441,6 +441,7 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
         "watch": job_queries.watches().get(row.engine) if row.lives else None,
+        "session": sessions.session_of(row),
     }
 
 
