@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,7 +16,7 @@ import typer
 from madang.cli.show import USAGE, Doing, as_json, fail, say, table
 
 if TYPE_CHECKING:
-    from madang.twin import Machine, Measures, Trace
+    from madang.twin import Machine, Measures, Multifactor, Trace
     from madang.twin.sure import Band
 
 twin = typer.Typer(
@@ -25,7 +26,7 @@ twin = typer.Typer(
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Policy = Literal["fcfs", "sjf", "easy", "conservative"]
+Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare"]
 Rule = Literal["batsim-easy-bf-fast", "helios-fifo", "helios-sjf", "rlscheduler"]
 TraceFile = Annotated[
     Path,
@@ -90,11 +91,19 @@ def run(
         Literal["pack", "spread"], typer.Option(help="Which node a job of at most one node gets.")
     ] = "pack",
     policy: Annotated[Policy, typer.Option(help="By which rule jobs start.")] = "easy",
+    weights: Annotated[str, typer.Option(help="Of fairshare: age=1000,fairshare=10000,size=0.")] = "",
+    shares: Annotated[
+        str, typer.Option(help="Of fairshare: of accounts and of account/user, lab=3,lab/kim=2; 1 where unsaid.")
+    ] = "",
+    half_life_days: Annotated[float, typer.Option(min=0.001, help="Of fairshare: use counts half after so long.")] = 7,
+    max_age_days: Annotated[float, typer.Option(min=0.001, help="Of fairshare: age counts in full after so long.")] = 7,
+    backfill: Annotated[
+        bool | None, typer.Option("--backfill/--no-backfill", help="Of fairshare (on) and of rlscheduler (off).")
+    ] = None,
     compat: Annotated[
         Rule | None, typer.Option(help="Another simulator's rule instead, to check against what it published.")
     ] = None,
     score: Annotated[Literal["fcfs", "sjf", "f1"], typer.Option(help="Of rlscheduler.")] = "fcfs",
-    backfill: Annotated[bool, typer.Option("--backfill", help="Of rlscheduler.")] = False,
     windows: Annotated[
         str, typer.Option(help="Of rlscheduler: where its windows of 1,024 jobs begin, 1981,2756,…")
     ] = "",
@@ -117,8 +126,9 @@ def run(
 
     fcfs: from the front of the queue; the first that doesn't fit stops. sjf: by limit, then arrival; likewise. easy:
     fcfs, and later jobs that don't delay the first one. conservative: later jobs that delay none (a pool only).
+    fairshare: by Slurm's priority of age, fair-share and size, with backfill as in easy (a pool only).
     """
-    from madang.twin import BadInput, Machine, measure, simulate
+    from madang.twin import BadInput, Machine, Multifactor, measure, simulate
 
     read = _read(trace, gpus, columns, encoding)
     capacity = gpus or read.machine_gpus
@@ -127,6 +137,20 @@ def run(
     if perfect:
         read = read.perfect()
     machine = Machine(capacity, nodes_of, place)
+    rules = None
+    if compat is None and policy == "fairshare":
+        weighed = _numbers(weights, "--weights", ("age", "fairshare", "size"))
+        rules = Multifactor(
+            age=weighed.get("age", 0),
+            fairshare=weighed.get("fairshare", 0),
+            size=weighed.get("size", 0),
+            max_age_s=round(max_age_days * 86_400),
+            half_life_s=round(half_life_days * 86_400),
+            backfill=backfill is not False,
+            shares=_numbers(shares, "--shares"),
+        )
+    elif weights or shares:
+        raise BadInput("--weights and --shares are of --policy fairshare")
     label: dict[str, Any] = {
         "policy": compat or policy,
         "machine": str(machine),
@@ -135,15 +159,16 @@ def run(
     }
     cell: dict[str, float] = {}
     if compat is None:
-        outcome = simulate(read, machine, policy, engine)
+        outcome = simulate(read, machine, policy, engine, rules)
         found, label["engine"] = outcome.starts, outcome.engine
+        label |= {"rules": asdict(rules)} if rules else {}
     else:
         from madang.twin import compat as others
 
         if compat == "rlscheduler":
             begins = _windows(windows) if windows else others.WINDOWS
-            made = others.rlscheduler(read, capacity, score, backfill=backfill, windows=begins)
-            label |= {"score": score, "backfill": backfill, "windows": list(begins)}
+            made = others.rlscheduler(read, capacity, score, backfill=bool(backfill), windows=begins)
+            label |= {"score": score, "backfill": bool(backfill), "windows": list(begins)}
             cell["bounded_slowdown"] = made.cell
             _write(starts, [(read.id[job], read.offset + t) for job, t in zip(made.jobs, made.starts, strict=True)])
             found = ()
@@ -153,7 +178,7 @@ def run(
         in_order = sorted(range(len(read)), key=read.row.__getitem__)
         _write(starts, [(read.id[job], read.offset + found[job]) for job in in_order])
     measures = measure(read, found, capacity) if found else None
-    bands = _bands(read, found, machine, policy, shaken if compat is None else 0) if found else []
+    bands = _bands(read, found, machine, policy, shaken if compat is None else 0, rules) if found else []
     if json:
         sure = {"bands": [band.as_dict() for band in bands]}
         as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | sure | _input(read))
@@ -208,6 +233,20 @@ def _read(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:
     from madang.twin import parse_map, read
 
     return read(trace, gpus=gpus, columns=parse_map(columns), encoding=encoding)
+
+
+def _numbers(text: str, option: str, names: Sequence[str] = ()) -> dict[str, int]:
+    """Of "a=1,b=2"; where `names` are given, of these alone."""
+    from madang.twin import BadInput
+
+    found: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _is, number = part.rpartition("=")
+        if not (name and number.isascii() and number.isdigit()) or name in found or (names and name not in names):
+            example = ",".join(f"{name}=1" for name in names or ("lab", "lab/kim"))
+            raise BadInput(f"{option} {part!r}: each name once, with a whole number, like {example}")
+        found[name] = int(number)
+    return found
 
 
 def _windows(text: str) -> list[int]:
@@ -266,13 +305,15 @@ def _tell(read: Trace) -> None:
         say(f"refused {len(read.refused) - 5:,} more lines; --json names them all", "yellow")
 
 
-def _bands(read: Trace, starts: Sequence[int], machine: Machine, policy: str, runs: int) -> list[Band]:
+def _bands(
+    read: Trace, starts: Sequence[int], machine: Machine, policy: str, runs: int, rules: Multifactor | None
+) -> list[Band]:
     from madang.twin.sure import band, by_weeks, mean_waits, shaken
 
     waits = [start - submit for start, submit in zip(starts, read.submit, strict=True)]
     bands = [by_weeks(waits, read.submit)]
     if runs:
-        bands.append(band(mean_waits(shaken(read, runs), machine, policy), "shaken submits"))
+        bands.append(band(mean_waits(shaken(read, runs), machine, policy, rules), "shaken submits"))
     return [made for made in bands if made]
 
 

@@ -15,6 +15,7 @@ from madang.twin.errors import BadInput
 from madang.twin.formats import parse_map, read
 from madang.twin.measure import Measures, measure
 from madang.twin.policies import POLICIES, Outcome, simulate
+from madang.twin.priority import Multifactor
 from madang.twin.trace import CHANGES, Raw, Refusal, Trace, canonical, from_columns
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "BadInput",
     "Machine",
     "Measures",
+    "Multifactor",
     "Outcome",
     "Raw",
     "Refusal",

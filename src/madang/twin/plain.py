@@ -139,7 +139,7 @@ def easy_pool(jobs: Jobs, machine: Machine, patience: int = NEVER) -> list[int]:
             continue
         if ended or first or queue[0] != head:
             head, known = queue[0], 1
-            shadow, extra = _reservation(need[head], free, due, need)
+            shadow, extra = reservation(need[head], free, due, need)
         known = max(known, 1)
         patience -= len(queue) - known
         if patience < 0:
@@ -159,7 +159,7 @@ def easy_pool(jobs: Jobs, machine: Machine, patience: int = NEVER) -> list[int]:
     return starts
 
 
-def _reservation(wanted: int, free: int, due: list[tuple[int, int]], need: list[int]) -> tuple[int, int]:
+def reservation(wanted: int, free: int, due: list[tuple[int, int]], need: list[int]) -> tuple[int, int]:
     """(when the head can start by the limits of what runs, GPUs left over then). What ends together counts together."""
     last = NEVER
     for at, job in due:

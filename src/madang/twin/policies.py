@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from madang.twin import plain
+from madang.twin import plain, priority
 from madang.twin.cluster import Machine
 from madang.twin.errors import BadInput
+from madang.twin.priority import Multifactor
 from madang.twin.trace import Trace
 
 Engine = Literal["auto", "plain", "numba"]
@@ -19,7 +20,9 @@ POLICIES = {
     "sjf": "the queue by (limit, submit, input), made anew in every pass; the first that doesn't fit stops it",
     "easy": "FCFS, and a later job may start if it doesn't delay the first one that waits (EASY backfill)",
     "conservative": "every waiting job has a reservation that never moves later; a job starts when its slot is now",
+    "fairshare": "the queue by Slurm's multifactor priority with fair-share, and EASY backfill on it",
 }
+ONE_POOL = {"conservative": "conservative backfill", "fairshare": "fair-share"}
 SMALL = 200_000  # jobs up to which the plain loop is as quick, as the compiled one needs half a second to be loaded
 PATIENCE = 8_000_000  # looks at waiting jobs after which it is not
 
@@ -32,8 +35,14 @@ class Outcome:
     engine: Literal["plain", "numba"]
 
 
-def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engine = "auto") -> Outcome:
-    """Run the trace through the machine.
+def simulate(
+    trace: Trace,
+    machine: Machine,
+    policy: str = "easy",
+    engine: Engine = "auto",
+    rules: Multifactor | None = None,
+) -> Outcome:
+    """Run the trace through the machine. `rules` are those of fairshare, which needs them.
 
     `engine` says by which program, and never changes the result: the plain loops, the compiled kernel (the extra
     `twin`), or whichever is quicker. Raises BadInput.
@@ -45,19 +54,21 @@ def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engin
     """
     if policy not in POLICIES:
         raise BadInput(f"no policy is called {policy!r}: {', '.join(POLICIES)}")
-    if policy == "conservative" and machine.nodes_of:
-        raise BadInput("conservative backfill is defined on a pool: leave --nodes-of out")
-    if policy == "conservative" and machine.deliveries:
-        raise BadInput("conservative backfill is defined for a machine that stays as it is")
+    if policy in ONE_POOL and machine.nodes_of:
+        raise BadInput(f"{ONE_POOL[policy]} is defined on a pool: leave --nodes-of out")
+    if policy in ONE_POOL and machine.deliveries:
+        raise BadInput(f"{ONE_POOL[policy]} is defined for a machine that stays as it is")
     if (largest := max(trace.gpus)) > machine.most:
         raise BadInput(f"a job asks for {largest:,} GPUs of {machine.most:,}: read the trace for this machine")
+    if policy == "fairshare":
+        return _by_shares(trace, machine, engine, rules)
     compiled = has_kernel()
     if engine == "numba" and not compiled:
         raise BadInput("the compiled kernel needs the extra “twin”: pip install 'madang[twin]'")
     small = SMALL if policy != "conservative" else SMALL // 100
     if engine == "numba" or (engine == "auto" and compiled and len(trace) > small):
         return _compiled(trace, machine, policy)
-    jobs = plain.Jobs(list(trace.submit), list(trace.run), list(trace.gpus), list(trace.limit))
+    jobs = _jobs(trace)
     if policy == "fcfs":
         return Outcome(plain.first_come(jobs, machine), "plain")
     if policy == "sjf":
@@ -68,6 +79,31 @@ def simulate(trace: Trace, machine: Machine, policy: str = "easy", engine: Engin
         return Outcome(plain.easy(jobs, machine, PATIENCE if compiled and engine == "auto" else plain.NEVER), "plain")
     except plain.TooMuch:
         return _compiled(trace, machine, policy)
+
+
+def _by_shares(trace: Trace, machine: Machine, engine: Engine, rules: Multifactor | None) -> Outcome:
+    if rules is None:
+        raise BadInput("fair-share needs weights: age, fairshare, size")
+    if engine == "numba":
+        raise BadInput("fair-share has no compiled kernel: leave --engine out")
+    return Outcome(priority.fairshare(_jobs(trace), machine, people(trace, rules), rules), "plain")
+
+
+def people(trace: Trace, rules: Multifactor) -> list[priority.Person]:
+    """(account, user) of each job. Raises BadInput where the trace names neither, or not who was given a share."""
+    nobody = [""] * len(trace)
+    accounts, users = (trace.more.get(name, nobody) for name in ("account", "user"))
+    found = list(zip(accounts, users, strict=True))
+    known = set(accounts) | {"/".join(person) for person in found}
+    if rules.fairshare and known == {"", "/"}:
+        raise BadInput("fair-share needs whose each job was, and the trace names no account and no user")
+    if unknown := [name for name in rules.shares if name not in known]:
+        raise BadInput(f"nobody in the trace is called {unknown[0]!r}: a share is of an account, or of account/user")
+    return found
+
+
+def _jobs(trace: Trace) -> plain.Jobs:
+    return plain.Jobs(list(trace.submit), list(trace.run), list(trace.gpus), list(trace.limit))
 
 
 def has_kernel() -> bool:

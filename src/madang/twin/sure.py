@@ -12,6 +12,7 @@ from typing import Any
 
 from madang.twin.cluster import Machine
 from madang.twin.measure import percentile
+from madang.twin.priority import Multifactor
 from madang.twin.trace import Trace
 
 WEEK_S = 7 * 86_400
@@ -84,17 +85,18 @@ def shaken(trace: Trace, runs: int, *, seed: int = 0, seconds: int = 60) -> list
         columns: dict[str, Any] = {
             name: [getattr(trace, name)[job] for job in order] for name in ("id", "run", "gpus", "limit", "row")
         }
+        columns["more"] = {name: [values[job] for job in order] for name, values in trace.more.items()}
         made.append(Trace(submit=[submit[job] - first for job in order], offset=trace.offset + first, **columns))
     return made
 
 
-def mean_waits(traces: Sequence[Trace], machine: Machine, policy: str) -> list[float]:
+def mean_waits(traces: Sequence[Trace], machine: Machine, policy: str, rules: Multifactor | None = None) -> list[float]:
     """The mean wait of each, in seconds."""
     from madang.twin.policies import SMALL, has_kernel, simulate
 
     waits = []
-    many = sum(map(len, traces)) > SMALL and has_kernel()
+    many = sum(map(len, traces)) > SMALL and has_kernel() and policy != "fairshare"
     for trace in traces:
-        starts = simulate(trace, machine, policy, "numba" if many else "auto").starts
+        starts = simulate(trace, machine, policy, "numba" if many else "auto", rules).starts
         waits.append((int(sum(starts)) - sum(trace.submit)) / len(trace))
     return waits

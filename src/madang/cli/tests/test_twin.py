@@ -56,6 +56,18 @@ def test_every_policy_can_be_asked_for(trace, tmp_path, options, starts, engine)
     assert "mean bounded slowdown" in answer.stdout
 
 
+def test_fair_share_is_asked_for_with_its_weights_and_says_its_rules(tmp_path):
+    trace, out = tmp_path / "t.csv", tmp_path / "starts.csv"
+    trace.write_text(
+        "id,submit,run,gpus,account,user\na,0,900,4,lab,kim\nb,1,10,4,lab,kim\nc,2,10,4,lab,lee\n", encoding="utf-8"
+    )
+    words = ("--policy", "fairshare", "--weights", "fairshare=1000,age=1", "--shares", "lab/lee=2", "--starts", out)
+    said = json.loads(ask("run", trace, "--gpus", 4, *words, "--no-backfill", "--json").stdout)
+    assert out.read_text(encoding="utf-8") == "id,start\na,0\nb,910\nc,900\n"
+    rules = said["rules"]
+    assert (rules["fairshare"], rules["age"], rules["shares"], rules["backfill"]) == (1000, 1, {"lab/lee": 2}, False)
+
+
 def test_check_says_what_is_in_a_trace_and_what_was_refused(trace):
     trace.write_text(CSV + "e,never,1,1,1\n", encoding="utf-8")
     said = json.loads(ask("check", trace, "--json").stdout)
@@ -82,6 +94,11 @@ def test_what_is_left_out_of_an_export_of_sacct_is_told(tmp_path):
         (("--gpus", 4, "--nodes-of", 3), "4 GPUs are no whole number of nodes of 3: 3 or 6 are"),
         (("--gpus", 4, "--compat", "rlscheduler"), "window 1981: a window is 1,024 jobs, and the trace has 4"),
         (("--gpus", 4, "--compat", "rlscheduler", "--windows", "a"), "--windows 'a': numbers with commas between"),
+        (("--gpus", 4, "--policy", "fairshare"), "fair-share needs weights"),
+        (("--gpus", 4, "--policy", "fairshare", "--weights", "luck=1"), "--weights 'luck=1': each name once, with a"),
+        (("--gpus", 4, "--policy", "fairshare", "--weights", "age=1,age=2"), "--weights 'age=2': each name once"),
+        (("--gpus", 4, "--policy", "fairshare", "--weights", "fairshare=1"), "names no account and no user"),
+        (("--gpus", 4, "--shares", "lab=1"), "--weights and --shares are of --policy fairshare"),
         (("--gpus", 4, "--starts", "/nowhere/starts.csv"), "/nowhere/starts.csv can't be written"),
     ],
 )

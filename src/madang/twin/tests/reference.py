@@ -5,6 +5,9 @@ Shares no line with the programs that it checks. A job is (submit, run, need, li
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 Job = tuple[int, int, int, int]
 
 
@@ -22,20 +25,26 @@ class Reference:
         self.where: dict[int, dict[int, int]] = {}  # job: {node: GPUs}
         self.reserved: dict[int, int] = {}
         self.promises: list[tuple[int, int, int]] = []  # (t, head, its reservation)
+        self.people: list[tuple[str, str]] = []  # of fair-share: whose each job is, and the rules
+        self.rules: Any = None
+        self.priority: dict[int, int] = {}
 
     def simulate(self, policy: str) -> list[int]:
         t = -1
         while len(self.start) < len(self.jobs):
             ends = [self.start[job] + self.jobs[job][1] for job in self.start]
             brought = [at for at, _gpus in self.deliveries]
-            t = min(x for x in [*(job[0] for job in self.jobs), *ends, *self.reserved.values(), *brought] if x > t)
+            marks = [(t // self.rules.every_s + 1) * self.rules.every_s] if self.rules and self.waiting(t) else []
+            known = [*(job[0] for job in self.jobs), *ends, *self.reserved.values(), *brought, *marks]
+            t = min(x for x in known if x > t)
             getattr(self, policy)(t)
         return [self.start[job] for job in range(len(self.jobs))]
 
     # what is known at an instant
 
     def waiting(self, t: int) -> list[int]:
-        return [job for job, (submit, *_rest) in enumerate(self.jobs) if submit <= t and job not in self.start]
+        there = [job for job, (submit, *_rest) in enumerate(self.jobs) if submit <= t and job not in self.start]
+        return sorted(there, key=lambda job: (-self.priority.get(job, 0), job))
 
     def running(self, t: int) -> list[int]:
         return [job for job, begun in self.start.items() if begun <= t < begun + self.jobs[job][1]]
@@ -146,3 +155,58 @@ class Reference:
                 self.start[job] = t
             else:
                 self.reserved[job] = begin
+
+    # fair-share: every figure from the list of jobs
+
+    def fairshare(self, t: int) -> None:
+        rules, mark = self.rules, t // self.rules.every_s * self.rules.every_s
+        factors = tree({person: self.used(person, mark) for person in set(self.people)}, rules.shares)
+        for job in self.waiting(t):
+            if t == mark or job not in self.priority:
+                submit, _run, need, _limit = self.jobs[job]
+                age = min(1.0, (t - submit) / rules.max_age_s)
+                size = need / self.gpus
+                size = 1 - size if rules.favor_small else size
+                sum_of = rules.age * age + rules.fairshare * factors[self.people[job]] + rules.size * size
+                self.priority[job] = max(1, int(sum_of))
+        if rules.backfill:
+            self.easy(t)
+        else:
+            self.fcfs(t)
+
+    def used(self, person: tuple[str, str], at: int) -> float:
+        half, total = self.rules.half_life_s, 0.0
+        for job, begun in self.start.items():
+            end = min(begun + self.jobs[job][1], at)
+            if self.people[job] == person and begun < end:
+                scale = self.jobs[job][2] * half / math.log(2)
+                total += scale * (math.pow(0.5, (at - end) / half) - math.pow(0.5, (at - begun) / half))
+        return total
+
+
+def tree(used: dict[tuple[str, str], float], shares: dict[str, int]) -> dict[tuple[str, str], float]:
+    """The fair tree, by comparing everybody with everybody: of n users, 1 for whom nobody is before."""
+
+    def level(share: int, shares: list[int], use: float, uses: list[float]) -> float:
+        if share == 0:
+            return 0.0
+        return math.inf if use == 0 else (share / sum(shares)) / (use / sum(uses))
+
+    def account_level(name: str) -> float:
+        names = sorted({account for account, _user in used})
+        sums = [sum(use for (account, _user), use in used.items() if account == other) for other in names]
+        return level(shares.get(name, 1), [shares.get(other, 1) for other in names], sums[names.index(name)], sums)
+
+    def user_level(person: tuple[str, str]) -> float:
+        own = [other for other in used if other[0] == person[0]]
+        given = [shares.get("/".join(other), 1) for other in own]
+        return level(shares.get("/".join(person), 1), given, used[person], [used[other] for other in own])
+
+    def above(a: float, b: float) -> bool:
+        return a > b and not math.isclose(a, b, rel_tol=1e-9)
+
+    def before(a: tuple[str, str], b: tuple[str, str]) -> bool:
+        of_a, of_b = account_level(a[0]), account_level(b[0])
+        return above(of_a, of_b) or (not above(of_b, of_a) and above(user_level(a), user_level(b)))
+
+    return {who: (len(used) - sum(before(other, who) for other in used)) / len(used) for who in used}

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,6 +43,20 @@ CONSERVATIVE = {
     "an early end frees nothing": ("profile.add(t, due, need[job])", "profile.add(due, due, need[job])"),
     "a hole that is one second short is taken": (">= begin + duration", ">= begin + duration - 1"),
 }
+FAIRSHARE = {
+    "what was used is never forgotten": ("2.0 ** ((self.at[user] - t) / self.half_life)", "1.0"),
+    "what runs now isn't counted": ("self.gpus[user] += gpus", "pass"),
+    "use is taken as of now": ("else self.kept[user]", "else self.value[user]"),
+    "who ties gets a rank of their own": ("levels[who] < top * (1 - TIED)", "levels[who] <= top"),
+    "tied accounts are ranked one by one": ("levels |= _levels", "levels = _levels"),
+    "who has no share is like who has used nothing": ("0.0 if not shares[who] else ", ""),
+    "shares of users count for nothing": ('shares.get("/".join(person), 1)', "1"),
+    "age counts for nothing": ("min(1.0, (t - submit[job]) / rules.max_age_s)", "0.0"),
+    "priorities are calculated once": ("            for job in queue:\n                weigh(job)", "            pass"),
+    "priority isn't cut to an integer": ("max(1, int(", "max(1, ("),
+    "nothing starts at a calculation": ("if queue else NEVER,", "if False else NEVER,"),
+    "the first that waits is delayed": ("need[job] <= extra or t + limit[job] <= shadow", "True"),
+}  # fmt: skip
 KERNEL = {
     "the ring is too short": ("longest // width + 2", "longest // width - 2"),
     "newcomers are looked at after an end": ("if ended or front != head:", "if front != head:"),
@@ -165,6 +180,39 @@ def test_a_fault_on_nodes_is_found(fault):
 @pytest.mark.parametrize("fault", CONSERVATIVE)
 def test_a_fault_in_conservative_backfill_is_found(fault):
     assert not survives(by(planted("plain", CONSERVATIVE[fault]), "conservative"), "conservative")
+
+
+def fair(*changes: tuple[str, str]) -> bool:
+    """Whether the loop gives what the reference gives in every case."""
+    module = planted("priority", *changes)
+    draw = random.Random(5)
+    for jobs, machine in cases():
+        names = [*product("ab", "kl")]
+        people = [draw.choice(names) for _job in jobs]
+        rules = module["Multifactor"](
+            age=draw.choice((0, 3, 500)), fairshare=draw.choice((2, 900)), size=draw.choice((0, 50)),
+            max_age_s=draw.randint(5, 40), half_life_s=draw.randint(1, 40), every_s=draw.randint(1, 12),
+            shares={name: draw.randint(0, 2) for name in {who[0] for who in people} | {"/".join(people[0])}},
+        )  # fmt: skip
+        reference = Reference(jobs, machine.gpus)
+        reference.people, reference.rules = people, rules
+        columns = plain.Jobs(*(list(column) for column in zip(*jobs, strict=True)))
+        try:
+            with in_time():
+                if module["fairshare"](columns, machine, people, rules) != reference.simulate("fairshare"):
+                    return False
+        except (IndexError, KeyError, TimeoutError, ValueError, ZeroDivisionError):
+            return False
+    return True
+
+
+def test_without_a_fault_fair_share_is_its_definition():
+    assert fair()
+
+
+@pytest.mark.parametrize("fault", FAIRSHARE)
+def test_a_fault_in_fair_share_is_found(fault):
+    assert not fair(FAIRSHARE[fault])
 
 
 @pytest.mark.parametrize("fault", KERNEL)
