@@ -30,7 +30,7 @@ from madang.identity.models import Organization, Person
 from madang.jobs.models import Job
 from madang.ledger import queries as ledger
 from madang.outcomes.models import Outcome
-from madang.portal.tests.conftest import browser_context_args, browser_type_launch_args  # noqa: F401
+from madang.web.tests.browser import browser_context_args, browser_type_launch_args  # noqa: F401
 from madang.web.tests.worker import work
 from madang.workflow.moment import now
 from tests.story.desk import PASSWORD, Desk, said

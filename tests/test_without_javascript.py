@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from madang.portal.tests.conftest import browser_context_args, browser_type_launch_args  # noqa: F401
+from madang.web.tests.browser import browser_context_args, browser_type_launch_args  # noqa: F401
 from tests.story.desk import Desk, said
 from tests.story.looks import Looks
 from tests.world import Tenant, World

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from madang.portal.tests.axe import violations
+from madang.web.tests.axe import violations
 
 LANGUAGES = ("ko", "en")
 WIDE, PHONE = (1440, 900), (390, 844)

@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 
 from madang.identity.tests import make as people
 from madang.planning.tests import make
-from madang.portal.tests.axe import violations
-from madang.portal.tests.conftest import browser_context_args, browser_type_launch_args  # noqa: F401
+from madang.web.tests.axe import violations
+from madang.web.tests.browser import browser_context_args, browser_type_launch_args  # noqa: F401
 from madang.web.tests.worker import work
 
 pytestmark = [

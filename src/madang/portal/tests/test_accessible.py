@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from madang.identity.tests import make
-from madang.portal.tests.axe import violations
+from madang.web.tests.axe import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
