@@ -16,7 +16,8 @@ import typer
 from madang.cli.show import USAGE, Doing, as_json, fail, say, table
 
 if TYPE_CHECKING:
-    from madang.twin import Machine, Measures, Multifactor, Trace
+    from madang.twin import Machine, Measures, Stretch, Trace
+    from madang.twin.policies import Rules
     from madang.twin.sure import Band
 
 twin = typer.Typer(
@@ -26,7 +27,7 @@ twin = typer.Typer(
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare"]
+Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare", "preempt"]
 Rule = Literal["batsim-easy-bf-fast", "helios-fifo", "helios-sjf", "rlscheduler"]
 TraceFile = Annotated[
     Path,
@@ -100,6 +101,15 @@ def run(
     backfill: Annotated[
         bool | None, typer.Option("--backfill/--no-backfill", help="Of fairshare (on) and of rlscheduler (off).")
     ] = None,
+    tiers: Annotated[str, typer.Option(help="Of preempt: high=2,normal=1; 0 where unsaid.")] = "",
+    tier_by: Annotated[
+        Literal["qos", "partition", "account", "user", "program"],
+        typer.Option(help="Of preempt: what the tiers are of."),
+    ] = "qos",
+    exempt_s: Annotated[int, typer.Option(min=0, help="Of preempt: who has run for less isn't stopped.")] = 0,
+    grace_s: Annotated[int, typer.Option(min=0, help="Of preempt: so long a stopped job keeps its GPUs.")] = 0,
+    checkpoint_s: Annotated[int, typer.Option(min=0, help="Of preempt: work is saved so often; 0 is never.")] = 0,
+    restart_s: Annotated[int, typer.Option(min=0, help="Of preempt: what each further start takes.")] = 0,
     compat: Annotated[
         Rule | None, typer.Option(help="Another simulator's rule instead, to check against what it published.")
     ] = None,
@@ -126,9 +136,11 @@ def run(
 
     fcfs: from the front of the queue; the first that doesn't fit stops. sjf: by limit, then arrival; likewise. easy:
     fcfs, and later jobs that don't delay the first one. conservative: later jobs that delay none (a pool only).
-    fairshare: by Slurm's priority of age, fair-share and size, with backfill as in easy (a pool only).
+    fairshare: by Slurm's priority of age, fair-share and size, with backfill as in easy (a pool only). preempt: by
+    tier, where a higher one may stop a lower one (a pool only).
     """
-    from madang.twin import BadInput, Machine, Multifactor, measure, simulate
+    from madang.twin import BadInput, Machine, Multifactor, Tiers, measure, simulate
+    from madang.twin.measure import waits_of
 
     read = _read(trace, gpus, columns, encoding)
     capacity = gpus or read.machine_gpus
@@ -137,7 +149,11 @@ def run(
     if perfect:
         read = read.perfect()
     machine = Machine(capacity, nodes_of, place)
-    rules = None
+    if (weights or shares) and policy != "fairshare":
+        raise BadInput("--weights and --shares are of --policy fairshare")
+    if tiers and policy != "preempt":
+        raise BadInput("--tiers are of --policy preempt")
+    rules: Rules | None = None
     if compat is None and policy == "fairshare":
         weighed = _numbers(weights, "--weights", ("age", "fairshare", "size"))
         rules = Multifactor(
@@ -149,8 +165,8 @@ def run(
             backfill=backfill is not False,
             shares=_numbers(shares, "--shares"),
         )
-    elif weights or shares:
-        raise BadInput("--weights and --shares are of --policy fairshare")
+    elif compat is None and policy == "preempt":
+        rules = Tiers(_numbers(tiers, "--tiers"), tier_by, exempt_s, grace_s, checkpoint_s, restart_s)
     label: dict[str, Any] = {
         "policy": compat or policy,
         "machine": str(machine),
@@ -158,8 +174,10 @@ def run(
         "nodes_of": nodes_of,
     }
     cell: dict[str, float] = {}
+    stretches: Sequence[Stretch] = ()
     if compat is None:
         outcome = simulate(read, machine, policy, engine, rules)
+        stretches = outcome.stretches
         found, label["engine"] = outcome.starts, outcome.engine
         label |= {"rules": asdict(rules)} if rules else {}
     else:
@@ -177,8 +195,12 @@ def run(
     if found:
         in_order = sorted(range(len(read)), key=read.row.__getitem__)
         _write(starts, [(read.id[job], read.offset + found[job]) for job in in_order])
-    measures = measure(read, found, capacity) if found else None
-    bands = _bands(read, found, machine, policy, shaken if compat is None else 0, rules) if found else []
+    measures = measure(read, found, capacity, stretches) if found else None
+    bands = (
+        _bands(read, waits_of(read, found, stretches), machine, policy, shaken if compat is None else 0, rules)
+        if found
+        else []
+    )
     if json:
         sure = {"bands": [band.as_dict() for band in bands]}
         as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | sure | _input(read))
@@ -306,11 +328,10 @@ def _tell(read: Trace) -> None:
 
 
 def _bands(
-    read: Trace, starts: Sequence[int], machine: Machine, policy: str, runs: int, rules: Multifactor | None
+    read: Trace, waits: Sequence[int], machine: Machine, policy: str, runs: int, rules: Rules | None
 ) -> list[Band]:
     from madang.twin.sure import band, by_weeks, mean_waits, shaken
 
-    waits = [start - submit for start, submit in zip(starts, read.submit, strict=True)]
     bands = [by_weeks(waits, read.submit)]
     if runs:
         bands.append(band(mean_waits(shaken(read, runs), machine, policy, rules), "shaken submits"))
@@ -325,6 +346,9 @@ def _show(label: dict[str, Any], measures: Measures, bands: Sequence[Band]) -> N
         ["mean bounded slowdown", f"{measures.bounded_slowdown:,.3f}"],
         ["from first submit to last end", f"{measures.makespan_s:,} s"],
     ]
+    if measures.stops:
+        lost = f"{measures.lost_gpu_seconds:,} ({measures.lost_gpu_seconds / measures.gpu_seconds:.2%} of all work)"
+        rows += [["stopped for others", f"{measures.stops:,} times"], ["GPU-seconds lost by that", lost]]
     for band in bands:
         width = f"{band.low:,.0f} to {band.high:,.0f} s"
         rows.append([f"mean wait, {band.level:.0%} by {band.of}", width])

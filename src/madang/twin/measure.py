@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import fsum
 from typing import Any
 
+from madang.twin.tiers import Stretch
 from madang.twin.trace import Trace
 
 # A bounded slowdown counts shorter runs as this long: a second's wait of a one-second job is no catastrophe.
@@ -56,17 +57,24 @@ class Measures:
     gpu_seconds: int
     wait_by_size: dict[str, Spread]
     recorded_wait: Spread | None
+    stops: int = 0  # how often a job was stopped for another
+    lost_gpu_seconds: int = 0  # work done again, restarts, and the time to leave
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def measure(trace: Trace, starts: Sequence[int], gpus: int) -> Measures:
-    """The measures of a schedule: `starts[i]` is when job i of the trace starts, on the trace's canonical clock."""
-    waits = [start - submit for start, submit in zip(starts, trace.submit, strict=True)]
-    slowdowns = (max(1.0, (wait + run) / max(run, BOUND_S)) for wait, run in zip(waits, trace.run, strict=True))
+def measure(trace: Trace, starts: Sequence[int], gpus: int, stretches: Sequence[Stretch] = ()) -> Measures:
+    """The measures of a schedule: `starts[i]` is when job i of the trace starts, on the trace's canonical clock. Where
+    jobs were stopped, `stretches` are all in which one held its GPUs: its waits add up."""
+    ends, held = _held(trace, starts, stretches)
+    waits = waits_of(trace, starts, stretches)
+    slowdowns = (
+        max(1.0, (end - submit) / max(run, BOUND_S))
+        for end, submit, run in zip(ends, trace.submit, trace.run, strict=True)
+    )
     used = sum(run * size for run, size in zip(trace.run, trace.gpus, strict=True))
-    makespan = max(start + run for start, run in zip(starts, trace.run, strict=True)) - trace.submit[0]
+    makespan = max(ends) - trace.submit[0]
     by_size: dict[str, list[int]] = {}
     label = {size: name for size in set(trace.gpus) for low, high, name in SIZES if low <= size <= high}
     for wait, size in zip(waits, trace.gpus, strict=True):
@@ -81,4 +89,24 @@ def measure(trace: Trace, starts: Sequence[int], gpus: int) -> Measures:
         gpu_seconds=used,
         wait_by_size={name: Spread.of(by_size[name]) for _low, _high, name in SIZES if name in by_size},
         recorded_wait=Spread.of(known) if known else None,
+        stops=sum(stretch.stopped for stretch in stretches),
+        lost_gpu_seconds=sum(own * size for own, size in zip(held, trace.gpus, strict=True)) - used,
     )
+
+
+def waits_of(trace: Trace, starts: Sequence[int], stretches: Sequence[Stretch] = ()) -> list[int]:
+    """How long each job waited, its restarts included."""
+    ends, held = _held(trace, starts, stretches)
+    return [end - submit - own for end, submit, own in zip(ends, trace.submit, held, strict=True)]
+
+
+def _held(trace: Trace, starts: Sequence[int], stretches: Sequence[Stretch]) -> tuple[list[int], list[int]]:
+    """(when each job was done, how long it held its GPUs)."""
+    ends = [start + run for start, run in zip(starts, trace.run, strict=True)]
+    if not stretches:
+        return ends, list(trace.run)
+    held = [0] * len(trace)
+    for job, start, end, stopped in stretches:
+        held[job] += end - start
+        ends[job] = ends[job] if stopped else end
+    return ends, held

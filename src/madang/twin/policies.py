@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from madang.twin import plain, priority
+from madang.twin import plain, priority, tiers
 from madang.twin.cluster import Machine
 from madang.twin.errors import BadInput
 from madang.twin.priority import Multifactor
+from madang.twin.tiers import Stretch, Tiers
 from madang.twin.trace import Trace
 
 Engine = Literal["auto", "plain", "numba"]
@@ -21,18 +22,26 @@ POLICIES = {
     "easy": "FCFS, and a later job may start if it doesn't delay the first one that waits (EASY backfill)",
     "conservative": "every waiting job has a reservation that never moves later; a job starts when its slot is now",
     "fairshare": "the queue by Slurm's multifactor priority with fair-share, and EASY backfill on it",
+    "preempt": "the queue by tier; what doesn't fit may stop jobs of lower tiers, and EASY backfill for the rest",
 }
-ONE_POOL = {"conservative": "conservative backfill", "fairshare": "fair-share"}
+ONE_POOL = {"conservative": "conservative backfill", "fairshare": "fair-share", "preempt": "preemption"}
+Rules = Multifactor | Tiers
+RULED: dict[str, tuple[str, type[Rules], str]] = {
+    "fairshare": ("fair-share", Multifactor, "weights: age, fairshare, size"),
+    "preempt": ("preemption", Tiers, "tiers: which are higher than 0?"),
+}
 SMALL = 200_000  # jobs up to which the plain loop is as quick, as the compiled one needs half a second to be loaded
 PATIENCE = 8_000_000  # looks at waiting jobs after which it is not
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The start of each job of the trace, in its order, seconds from the first submit; and what computed it."""
+    """The start of each job of the trace, in its order, seconds from the first submit; and what computed it. Under
+    preemption the first start, and all stretches in which jobs held their GPUs."""
 
     starts: Sequence[int]
     engine: Literal["plain", "numba"]
+    stretches: Sequence[Stretch] = ()
 
 
 def simulate(
@@ -40,9 +49,9 @@ def simulate(
     machine: Machine,
     policy: str = "easy",
     engine: Engine = "auto",
-    rules: Multifactor | None = None,
+    rules: Rules | None = None,
 ) -> Outcome:
-    """Run the trace through the machine. `rules` are those of fairshare, which needs them.
+    """Run the trace through the machine. `rules` are those of fairshare and of preempt, which need them.
 
     `engine` says by which program, and never changes the result: the plain loops, the compiled kernel (the extra
     `twin`), or whichever is quicker. Raises BadInput.
@@ -60,8 +69,8 @@ def simulate(
         raise BadInput(f"{ONE_POOL[policy]} is defined for a machine that stays as it is")
     if (largest := max(trace.gpus)) > machine.most:
         raise BadInput(f"a job asks for {largest:,} GPUs of {machine.most:,}: read the trace for this machine")
-    if policy == "fairshare":
-        return _by_shares(trace, machine, engine, rules)
+    if policy in RULED:
+        return _ruled(trace, machine, policy, engine, rules)
     compiled = has_kernel()
     if engine == "numba" and not compiled:
         raise BadInput("the compiled kernel needs the extra “twin”: pip install 'madang[twin]'")
@@ -81,12 +90,24 @@ def simulate(
         return _compiled(trace, machine, policy)
 
 
-def _by_shares(trace: Trace, machine: Machine, engine: Engine, rules: Multifactor | None) -> Outcome:
-    if rules is None:
-        raise BadInput("fair-share needs weights: age, fairshare, size")
+def _ruled(trace: Trace, machine: Machine, policy: str, engine: Engine, rules: Rules | None) -> Outcome:
+    name, kind, lacking = RULED[policy]
+    if not isinstance(rules, kind):
+        raise BadInput(f"{name} needs {lacking}")
     if engine == "numba":
-        raise BadInput("fair-share has no compiled kernel: leave --engine out")
-    return Outcome(priority.fairshare(_jobs(trace), machine, people(trace, rules), rules), "plain")
+        raise BadInput(f"{name} has no compiled kernel: leave --engine out")
+    if isinstance(rules, Multifactor):
+        return Outcome(priority.fairshare(_jobs(trace), machine, people(trace, rules), rules), "plain")
+    if rules.column not in trace.more:
+        raise BadInput(f"preemption needs the {rules.column} of each job, and the trace names none")
+    names = trace.more[rules.column]
+    if unknown := sorted(set(rules.of) - set(names)):
+        raise BadInput(f"no job of the trace has the {rules.column} {unknown[0]!r}")
+    stretches = tiers.preempting(_jobs(trace), machine, [rules.of.get(name, 0) for name in names], rules)
+    starts = [0] * len(trace)
+    for stretch in sorted(stretches, key=lambda stretch: -stretch.start):
+        starts[stretch.job] = stretch.start
+    return Outcome(starts, "plain", stretches)
 
 
 def people(trace: Trace, rules: Multifactor) -> list[priority.Person]:

@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from madang.twin.cluster import Machine
-from madang.twin.measure import percentile
-from madang.twin.priority import Multifactor
+from madang.twin.measure import percentile, waits_of
+from madang.twin.policies import RULED, SMALL, Rules, has_kernel, simulate
 from madang.twin.trace import Trace
 
 WEEK_S = 7 * 86_400
@@ -90,13 +90,11 @@ def shaken(trace: Trace, runs: int, *, seed: int = 0, seconds: int = 60) -> list
     return made
 
 
-def mean_waits(traces: Sequence[Trace], machine: Machine, policy: str, rules: Multifactor | None = None) -> list[float]:
+def mean_waits(traces: Sequence[Trace], machine: Machine, policy: str, rules: Rules | None = None) -> list[float]:
     """The mean wait of each, in seconds."""
-    from madang.twin.policies import SMALL, has_kernel, simulate
-
     waits = []
-    many = sum(map(len, traces)) > SMALL and has_kernel() and policy != "fairshare"
+    many = sum(map(len, traces)) > SMALL and has_kernel() and policy not in RULED
     for trace in traces:
-        starts = simulate(trace, machine, policy, "numba" if many else "auto", rules).starts
-        waits.append((int(sum(starts)) - sum(trace.submit)) / len(trace))
+        found = simulate(trace, machine, policy, "numba" if many else "auto", rules)
+        waits.append(sum(waits_of(trace, found.starts, found.stretches)) / len(trace))
     return waits

@@ -68,6 +68,17 @@ def test_fair_share_is_asked_for_with_its_weights_and_says_its_rules(tmp_path):
     assert (rules["fairshare"], rules["age"], rules["shares"], rules["backfill"]) == (1000, 1, {"lab/lee": 2}, False)
 
 
+def test_preemption_says_what_was_stopped_and_lost(tmp_path):
+    trace = tmp_path / "t.csv"
+    trace.write_text("id,submit,run,gpus,partition\na,0,100,4,low\nb,35,10,4,high\n", encoding="utf-8")
+    words = ("run", trace, "--gpus", 4, "--policy", "preempt", "--tiers", "high=1", "--tier-by", "partition")
+    words = (*words, "--grace-s", 5, "--checkpoint-s", 30, "--restart-s", 7)
+    said = json.loads(ask(*words, "--json", "--shaken", 2).stdout)
+    assert (said["stops"], said["lost_gpu_seconds"], said["wait"]["mean"]) == (1, 4 * (10 + 7), (10 + 5) / 2)
+    assert said["makespan_s"] == 127
+    assert "stopped for others" in ask(*words).stdout
+
+
 def test_check_says_what_is_in_a_trace_and_what_was_refused(trace):
     trace.write_text(CSV + "e,never,1,1,1\n", encoding="utf-8")
     said = json.loads(ask("check", trace, "--json").stdout)
@@ -98,6 +109,9 @@ def test_what_is_left_out_of_an_export_of_sacct_is_told(tmp_path):
         (("--gpus", 4, "--policy", "fairshare", "--weights", "luck=1"), "--weights 'luck=1': each name once, with a"),
         (("--gpus", 4, "--policy", "fairshare", "--weights", "age=1,age=2"), "--weights 'age=2': each name once"),
         (("--gpus", 4, "--policy", "fairshare", "--weights", "fairshare=1"), "names no account and no user"),
+        (("--gpus", 4, "--policy", "preempt"), "preemption needs tiers: which are higher than 0?"),
+        (("--gpus", 4, "--policy", "preempt", "--tiers", "high=1"), "preemption needs the qos of each job"),
+        (("--gpus", 4, "--tiers", "high=1"), "--tiers are of --policy preempt"),
         (("--gpus", 4, "--shares", "lab=1"), "--weights and --shares are of --policy fairshare"),
         (("--gpus", 4, "--starts", "/nowhere/starts.csv"), "/nowhere/starts.csv can't be written"),
     ],

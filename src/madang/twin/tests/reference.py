@@ -210,3 +210,99 @@ def tree(used: dict[tuple[str, str], float], shares: dict[str, int]) -> dict[tup
         return above(of_a, of_b) or (not above(of_b, of_a) and above(user_level(a), user_level(b)))
 
     return {who: (len(used) - sum(before(other, who) for other in used)) / len(used) for who in used}
+
+
+class Tiered:
+    """Tiers with preemption: a list of [job, start, end, stopped at], where the end is a plan until it has come."""
+
+    def __init__(self, jobs: list[Job], gpus: int, tier: list[int], rules: Any) -> None:
+        self.jobs, self.gpus, self.tier, self.rules = jobs, gpus, tier, rules
+        self.stretches: list[list[Any]] = []
+
+    def simulate(self) -> list[tuple[int, int, int, bool]]:
+        t = -1
+        while len([1 for *_rest, stopped in self.stretches if stopped is None]) < len(self.jobs):
+            known = [job[0] for job in self.jobs] + [end for _job, _start, end, _stopped in self.stretches]
+            known += [start + self.rules.exempt_s for _job, start, _end, _stopped in self.stretches]
+            t = min(x for x in known if x > t)
+            self.look(t)
+        return [(job, start, end, stopped is not None) for job, start, end, stopped in self.stretches]
+
+    def of(self, job: int) -> list[list[Any]]:
+        return [stretch for stretch in self.stretches if stretch[0] == job]
+
+    def waiting(self, t: int) -> list[int]:
+        there = []
+        for job, (submit, *_rest) in enumerate(self.jobs):
+            last = self.of(job)[-1:]
+            if submit <= t and (not last or (last[0][3] is not None and last[0][2] <= t)):
+                there.append(job)
+        return sorted(there, key=lambda job: (-self.tier[job], job))
+
+    def holding(self, t: int) -> list[list[Any]]:
+        return [stretch for stretch in self.stretches if stretch[1] <= t < stretch[2]]
+
+    def free(self, t: int) -> int:
+        return self.gpus - sum(self.jobs[job][2] for job, *_rest in self.holding(t))
+
+    def over(self, job: int, before: int) -> int:
+        """What a stretch takes beyond work."""
+        return self.rules.restart_s if before else 0
+
+    def saved(self, job: int) -> int:
+        """Work that no stop has lost."""
+        kept = 0
+        for number, (_job, start, _end, stopped) in enumerate(self.of(job)):
+            if stopped is not None:
+                at = kept + max(0, stopped - start - self.over(job, number))
+                every = self.rules.checkpoint_s
+                kept = max([kept, *(mark for mark in range(0, at + 1, every))]) if every else 0
+        return kept
+
+    def limit(self, stretch: list[Any]) -> int:
+        """When it gives its GPUs back at the latest."""
+        job, start, end, stopped = stretch
+        if stopped is not None:
+            return int(end)
+        return int(start) + self.jobs[job][3] - self.saved(job) + self.over(job, len(self.of(job)) - 1)
+
+    def go(self, t: int, job: int) -> None:
+        before = len(self.of(job))
+        self.stretches.append([job, t, t + self.jobs[job][1] - self.saved(job) + self.over(job, before), None])
+
+    def look(self, t: int) -> None:
+        while queue := self.waiting(t):
+            first = queue[0]
+            need = self.jobs[first][2]
+            if need > self.free(t):
+                coming = sum(self.jobs[job][2] for job, _s, _e, stopped in self.holding(t) if stopped is not None)
+                short = need - self.free(t) - coming
+                lower = [
+                    stretch
+                    for stretch in self.holding(t)
+                    if stretch[3] is None
+                    and self.tier[stretch[0]] < self.tier[first]
+                    and t - stretch[1] >= self.rules.exempt_s
+                ]
+                lower.sort(key=lambda stretch: (self.tier[stretch[0]], -stretch[1], -stretch[0]))
+                sums = [sum(self.jobs[s[0]][2] for s in lower[: n + 1]) for n in range(len(lower))]
+                enough = next((n + 1 for n, of in enumerate(sums) if of >= short), 0)
+                for stretch in lower[:enough] if short > 0 else []:
+                    stretch[2], stretch[3] = t + self.rules.grace_s, t
+                if need > self.free(t):
+                    break
+            self.go(t, first)
+        if len(queue) < 2:
+            return
+        head, rest = queue[0], queue[1:]
+        need = self.jobs[head][2]
+
+        def left(u: int) -> int:
+            return self.gpus - sum(self.jobs[s[0]][2] for s in self.holding(t) if self.limit(s) > u)
+
+        begin = min(u for u in [t, *(self.limit(s) for s in self.holding(t))] if left(u) >= need)
+        for job in rest:
+            _submit, _run, wants, limit = self.jobs[job]
+            until = t + limit - self.saved(job) + self.over(job, len(self.of(job)))
+            if wants <= self.free(t) and (until <= begin or left(begin) - need >= wants):
+                self.go(t, job)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from madang.twin import Machine, plain
-from madang.twin.tests.reference import Job, Reference
+from madang.twin.tests.reference import Job, Reference, Tiered
 
 ROOM = Path(plain.__file__).parent
 CASES = 1500
@@ -56,6 +56,23 @@ FAIRSHARE = {
     "priority isn't cut to an integer": ("max(1, int(", "max(1, ("),
     "nothing starts at a calculation": ("if queue else NEVER,", "if False else NEVER,"),
     "the first that waits is delayed": ("need[job] <= extra or t + limit[job] <= shadow", "True"),
+}  # fmt: skip
+TIERS = {
+    "an equal may be stopped": ("tier[other] < tier[job]", "tier[other] <= tier[job]"),
+    "who has just begun may be stopped": ("t - begun[other] >= rules.exempt_s", "True"),
+    "more are stopped than needed": ("if short <= 0:\n                break", "if False:\n                break"),
+    "some are stopped although all don't suffice": ("return found if short <= 0 else []", "return found"),
+    "those on their way out are forgotten": ("- sum(need[other] for other in stopping)", ""),
+    "the earliest is stopped": ("(tier[other], -begun[other], -other)", "(tier[other], begun[other], -other)"),
+    "the higher of the lower tiers is stopped": ("(tier[other], -begun[other]", "(-tier[other], -begun[other]"),
+    "the GPUs are free at once": ("if rules.grace_s:", "if False:"),
+    "a restart costs nothing": ("extra_s[job] = rules.restart_s", "extra_s[job] = 0"),
+    "a restart is work": ("t - begun[job] - extra_s[job])", "t - begun[job])"),
+    "every second is a checkpoint": ("worked // rules.checkpoint_s * rules.checkpoint_s", "worked"),
+    "an older checkpoint is forgotten": ("max(saved[job], worked //", "max(0, worked - saved[job] //"),
+    "who becomes old enough isn't noticed": ("ripe[0] if ripe and queue else NEVER", "NEVER"),
+    "who was stopped goes to the end": ("-tier[job], job", "-tier[job], job + len(submit) * bool(extra_s[job])"),
+    "the head is delayed": ("need[job] <= extra or not lasting", "True"),
 }  # fmt: skip
 KERNEL = {
     "the ring is too short": ("longest // width + 2", "longest // width - 2"),
@@ -213,6 +230,34 @@ def test_without_a_fault_fair_share_is_its_definition():
 @pytest.mark.parametrize("fault", FAIRSHARE)
 def test_a_fault_in_fair_share_is_found(fault):
     assert not fair(FAIRSHARE[fault])
+
+
+def tiered(*changes: tuple[str, str]) -> bool:
+    """Whether the loop gives what the reference gives in every case."""
+    module = planted("tiers", *changes)
+    draw = random.Random(6)
+    for jobs, machine in cases():
+        tier = [draw.randint(0, 2) for _job in jobs]
+        times = {name: draw.choice((0, 1, 3, 6)) for name in ("exempt_s", "grace_s", "checkpoint_s", "restart_s")}
+        rules = module["Tiers"]({"high": 1}, **times)
+        columns = plain.Jobs(*(list(column) for column in zip(*jobs, strict=True)))
+        try:
+            with in_time():
+                found = sorted(module["preempting"](columns, machine, tier, rules))
+        except (AssertionError, IndexError, KeyError, TimeoutError, ValueError):
+            return False
+        if found != sorted(Tiered(jobs, machine.gpus, tier, rules).simulate()):
+            return False
+    return True
+
+
+def test_without_a_fault_preemption_is_its_definition():
+    assert tiered()
+
+
+@pytest.mark.parametrize("fault", TIERS)
+def test_a_fault_in_preemption_is_found(fault):
+    assert not tiered(TIERS[fault])
 
 
 @pytest.mark.parametrize("fault", KERNEL)
