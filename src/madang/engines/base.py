@@ -333,6 +333,27 @@ class SlotCount:
     queued: int
 
 
+NODE_STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "down", "unknown")
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A machine of a cluster; `state` is one of NODE_STATES. `used` of its GPUs are somebody's; `reason` says why it
+    takes no jobs."""
+
+    name: str
+    state: str
+    reason: str
+    partitions: tuple[str, ...]
+    gpu_type: str
+    gpus: int
+    used: int
+
+    @property
+    def takes_jobs(self) -> bool:
+        return self.state in ("idle", "mixed", "full")
+
+
 @dataclass(frozen=True)
 class Health:
     """`lag_s` is None when the engine has never looked. `kept_apart`: each run belongs to a user of its own, so that
@@ -344,6 +365,7 @@ class Health:
     sandbox: bool
     warnings: tuple[Warn, ...]
     kept_apart: bool = False
+    nodes: tuple[NodeState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -380,3 +402,9 @@ class Engine(Protocol):
     def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff: ...
 
     def health(self) -> Health: ...
+
+    def drain(self, node: str, reason: str) -> None:
+        """Start nothing more on a node; what runs there goes on. Whether it was done, `health` says."""
+
+    def resume(self, node: str) -> None:
+        """Let a node take jobs again."""

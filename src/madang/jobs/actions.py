@@ -37,7 +37,20 @@ from madang.identity.models import Person, Role
 from madang.jobs import engines, sweeps
 from madang.jobs.checks import check, check_inputs, clean_name, clean_script
 from madang.jobs.engines import Input, inputs_of
-from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Stray, Task, Watch, job_moves, worst_case
+from madang.jobs.models import (
+    LIVE,
+    Job,
+    JobOutcome,
+    JobState,
+    Node,
+    NodeWish,
+    Run,
+    Stray,
+    Task,
+    Watch,
+    job_moves,
+    worst_case,
+)
 from madang.ledger import actions as ledger
 from madang.ledger.actions import Hold, Settlement
 from madang.ledger.errors import Overspent
@@ -696,6 +709,26 @@ def _step(job: Job, verb: str) -> Iterator[dict[str, Any]]:
 def _lock(job: Job) -> None:
     """Take the row, as it is now."""
     job.refresh_from_db(from_queryset=Job.objects.select_for_update(of=("self",)))
+
+
+def drain_node(actor: Person, *, node: Node, reason: str) -> Node:
+    """Have a node start nothing more; what runs on it goes on. The engine is told at the poller's next look."""
+    require(actor, Role.OPERATOR)
+    if not (reason := " ".join(reason.split())):
+        raise Refused(_("Say why, in a line: everybody who asks Slurm reads it."), field="reason")
+    with act(actor, "drain", on=node, reason=reason):
+        node.wish, node.wish_why = NodeWish.DRAIN, reason[:200]
+        node.save(update_fields=["wish", "wish_why"])
+    return node
+
+
+def resume_node(actor: Person, *, node: Node) -> Node:
+    """Have a node take jobs again."""
+    require(actor, Role.OPERATOR)
+    with act(actor, "resume", on=node):
+        node.wish, node.wish_why = NodeWish.RESUME, ""
+        node.save(update_fields=["wish", "wish_why"])
+    return node
 
 
 def answer_stray(actor: Person, *, stray: Stray, answer: str) -> None:

@@ -222,6 +222,43 @@ class Watch(models.Model):
     drift = models.JSONField(default=dict)
 
 
+class NodeWish(models.TextChoices):
+    NONE = "", ""
+    DRAIN = "drain", pgettext_lazy("node", "is to take no more jobs")
+    RESUME = "resume", pgettext_lazy("node", "is to take jobs again")
+
+
+class Node(models.Model):
+    """A machine of an engine as the poller last saw it, since `changed_at`; `state` is one of the engines' NODE_STATES.
+    A `wish` of an operator stands here until it was seen to have come true."""
+
+    engine = models.CharField(max_length=40)
+    name = models.CharField(max_length=80)
+    state = models.CharField(max_length=20)
+    reason = models.CharField(max_length=400, blank=True)
+    partitions = models.CharField(max_length=400, blank=True)
+    gpu_type = models.CharField(max_length=80, blank=True)
+    gpus = models.PositiveIntegerField()
+    used = models.PositiveIntegerField()
+    changed_at = models.DateTimeField(db_default=Now())
+    wish = models.CharField(max_length=10, choices=NodeWish, blank=True)
+    wish_why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["engine", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["engine", "name"], name="jobs_one_row_a_node"),
+            models.CheckConstraint(condition=Q(wish__in=NodeWish.values), name="jobs_known_wish"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def takes_jobs(self) -> bool:
+        return self.state in ("idle", "mixed", "full")
+
+
 class Stray(models.Model):
     """A run that an engine reports and that is nobody's here: no allocation has its budget, or nobody its user. It is
     charged to nobody, and shown until an operator has said whose it was. `key` as that of a run."""

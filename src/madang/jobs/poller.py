@@ -17,7 +17,7 @@ from django.db import connection
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.jobs import actions, engines, parcels
+from madang.jobs import actions, engines, nodes, parcels
 from madang.jobs.models import LIVE, Job, JobState, Stray, Watch
 from madang.workflow.moment import now
 
@@ -65,7 +65,11 @@ def reconcile(name: str) -> None:
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
         if _due(watch, engine.sync_every_s):
-            watch.health = asdict(engine.health())
+            health = engine.health()
+            watch.health = {name: value for name, value in asdict(health).items() if name != "nodes"}
+            if health.reachable:
+                nodes.keep(name, health.nodes)
+                nodes.fulfil(engine, name)
             if strays := Stray.objects.filter(engine=name, answer="").count():
                 watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
         watch.lag_s, watch.error = snapshot.lag_s, ""

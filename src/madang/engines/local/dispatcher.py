@@ -40,6 +40,7 @@ CLAIM: Final = """
 WITH head AS (
   SELECT r.run, r.gpus FROM engine_run r
   WHERE r.machine = %(here)s AND r.state = 'queued' AND r.gpu_type = %(type)s
+    AND NOT EXISTS (SELECT FROM engine_machine m WHERE m.machine = r.machine AND m.drained <> '')
     AND NOT EXISTS (SELECT FROM engine_budget b WHERE (b.machine, b.budget) = (r.machine, r.budget) AND NOT b.open)
     AND (r.parallel = 0 OR r.parallel > (
       SELECT count(*) FROM engine_run o

@@ -23,6 +23,7 @@ from madang.engines.base import (
     JobSpec,
     Limits,
     LiveRun,
+    NodeState,
     Outcome,
     Page,
     Receipt,
@@ -70,13 +71,13 @@ WHERE machine = %(here)s AND job = %(job)s AND state IN ('starting', 'running') 
   AND (%(task)s::int IS NULL OR task = %(task)s)
 """
 ALIVE: Final = """
-SELECT r.*, b.open IS FALSE AS closed,
+SELECT r.*, b.open IS FALSE AS closed, coalesce(m.drained, '') <> '' AS drained,
   r.parallel > 0 AND r.parallel <= count(*) FILTER (WHERE r.state <> 'queued') OVER (PARTITION BY r.job, r.attempt)
     AS full,
   row_number() OVER (PARTITION BY r.gpu_type, r.state = 'queued', b.open IS FALSE
                      ORDER BY r.priority DESC, r.submitted_at, r.job, r.task) = 1 AS head
-FROM engine_run r LEFT JOIN engine_budget b USING (machine, budget)
-WHERE r.machine = %s AND r.state <> 'ended'
+FROM engine_run r LEFT JOIN engine_budget b USING (machine, budget) LEFT JOIN engine_machine m USING (machine)
+WHERE machine = %s AND r.state <> 'ended'
 ORDER BY r.priority DESC, r.submitted_at, r.job, r.task
 """
 USAGE: Final = """
@@ -254,8 +255,35 @@ class LocalEngine(RunFolders):
             warnings.append(Warn("declared", "some slots are only declared: runs on them see no GPU"))
         if not slots:
             warnings.append(Warn("no_slots", f"{self.machine} has no slots"))
+        if machine and machine["drained"]:
+            text = f"these nodes take no jobs: {self.machine} ({machine['drained']})"
+            warnings.append(Warn("nodes_drained", text))
         counts = tuple(SlotCount(s["gpu_type"], s["slots"], s["busy"], s["declared"], s["queued"]) for s in slots)
-        return Health(True, lag, counts, bool(machine and machine["sandbox"]), tuple(warnings))
+        nodes = (self._node(machine, counts, late=lag is None or lag > STALE_S),) if machine else ()
+        return Health(True, lag, counts, bool(machine and machine["sandbox"]), tuple(warnings), nodes=nodes)
+
+    def _node(self, machine: dict[str, Any], counts: Sequence[SlotCount], *, late: bool) -> NodeState:
+        gpus, used = sum(count.slots for count in counts), sum(count.busy for count in counts)
+        if late:
+            state = "down"
+        elif machine["drained"]:
+            state = "draining" if used else "drained"
+        else:
+            state = "full" if used and used == gpus else "mixed" if used else "idle"
+        kinds = ", ".join(count.gpu_type for count in counts)
+        return NodeState(self.machine, state, machine["drained"], (), kinds, gpus, used)
+
+    def drain(self, node: str, reason: str) -> None:
+        self._drained(node if node == self.machine else "", reason or "drained")
+
+    def resume(self, node: str) -> None:
+        self._drained(node if node == self.machine else "", "")
+
+    def _drained(self, node: str, reason: str) -> None:
+        with answering(self.connect) as conn, conn.transaction():
+            done = conn.execute("UPDATE engine_machine SET drained = %s WHERE machine = %s", [reason, node])
+        if not done.rowcount:
+            raise Rejected("no_node", f"node: there is none called {node}", "node")
 
 
 SHARED = ("budget", "gpu_type", "gpus", "submitted_at", "started_at", "machine", "declared")
@@ -270,6 +298,7 @@ def _live(row: dict[str, Any], full: bool) -> LiveRun:
             "BudgetClosed" if row["closed"] else "DiskFull" if full else "ArrayLimit" if row["full"] else "Priority"
         )
         reason = "Resources" if row["head"] and reason == "Priority" else reason
+        reason = "NodesDown" if row["drained"] else reason
     return LiveRun(
         key=RunKey(row["job"], row["task"], row["attempt"]),
         state=State(row["state"]),

@@ -8,7 +8,8 @@ CREATE TABLE engine_machine (              -- one row per machine, kept by its d
     sandbox         boolean NOT NULL,
     sandbox_reason  text NOT NULL DEFAULT '',
     memory_limit    text NOT NULL,         -- systemd (a cgroup), or watch (the shim looks and kills)
-    root            boolean NOT NULL
+    root            boolean NOT NULL,
+    drained         text NOT NULL DEFAULT ''   -- why nothing starts here; an operator's word, not the dispatcher's
 );
 
 CREATE TABLE engine_budget (               -- an absent budget is open

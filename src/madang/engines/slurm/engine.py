@@ -23,6 +23,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from madang.engines.base import (
+    WORD,
     Conflict,
     Cursor,
     Diff,
@@ -358,6 +359,18 @@ class SlurmEngine(SharedRunFolders):
             lag = records.lag(conn, self.cluster)
             sends = records.sends(conn, self.cluster)
         return watch.health(self.commands, self.runs, lag, counted, sends)
+
+    def drain(self, node: str, reason: str) -> None:
+        """In one line, as it stands in a list of fields."""
+        self._node(node, "State=DRAIN", f"Reason={' '.join(reason.split())[:200]}")
+
+    def resume(self, node: str) -> None:
+        self._node(node, "State=RESUME")
+
+    def _node(self, node: str, *changes: str) -> None:
+        if not WORD.fullmatch(node):  # Slurm would take "n[1-9]" for many, and ALL for all
+            raise Rejected("no_node", f"node: there is none called {node}", "node")
+        self.commands.write("scontrol", "update", f"NodeName={node}", *changes)
 
 
 @contextmanager

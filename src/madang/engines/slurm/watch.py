@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from madang.engines.base import Health, RunKey, SlotCount, Unavailable, Warn
+from madang.engines.base import Health, NodeState, RunKey, SlotCount, Unavailable, Warn
 from madang.engines.slurm import answers
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import DEAD_S, marks
@@ -40,7 +40,9 @@ def health(
         except Unavailable as silent:
             warnings.append(Warn("no_accounting", silent.message))
             break
-    return Health(True, lag_s, _slots(nodes, queue), True, tuple(warnings), kept_apart=True)
+    return Health(
+        True, lag_s, _slots(nodes, queue), True, tuple(warnings), kept_apart=True, nodes=tuple(map(_state, nodes))
+    )
 
 
 def _field(line: str, name: str) -> str:
@@ -61,6 +63,29 @@ def _slots(nodes: Sequence[str], queue: Sequence[answers.Live]) -> tuple[SlotCou
         if live.state in answers.WAITING:
             waiting[live.gpu_type] += len(live.tasks)
     return tuple(SlotCount(kind, there[kind], busy[kind], False, waiting[kind]) for kind in sorted(there))
+
+
+def _state(line: str) -> NodeState:
+    said = _field(line, "State")
+    count, kind = answers.gpus_per_node(_field(line, "Gres"))
+    reason = re.search(r" Reason=(.*?)(?: \[[^\]\[]*@[^\]\[]*\])?(?: Comment=.*)?$", line.strip())
+    if re.search(r"DOWN|FAIL|NOT_RESPONDING|\*", said):
+        state = "down"
+    elif "DRAIN" in said:
+        state = "drained" if said.startswith("IDLE") else "draining"
+    elif "MAINT" in said:
+        state = "maintenance"
+    else:
+        state = {"IDLE": "idle", "MIXED": "mixed", "ALLOCATED": "full"}.get(re.split(r"[+*]", said)[0], "unknown")
+    return NodeState(
+        name=_field(line, "NodeName"),
+        state=state,
+        reason=reason[1].strip() if reason else "",
+        partitions=tuple(filter(None, _field(line, "Partitions").split(","))),
+        gpu_type=kind,
+        gpus=count,
+        used=answers.gpus_per_node(_field(line, "GresUsed"))[0] if count else 0,
+    )
 
 
 def _nodes(nodes: Sequence[str], queue: Sequence[answers.Live]) -> list[Warn]:

@@ -30,6 +30,8 @@ SCRIPT = Path(__file__).parents[4] / "dev" / "slurm.py"
 @cache
 def shared() -> tuple[Any, str]:
     """The cluster of this process, brought up when first asked for and gone when it ends; or None and the reason."""
+    if os.environ.get("SLURM") == "0":
+        return None, "no Slurm here: SLURM=0 in the environment"
     made, reason = bring_up()
     if made is not None:
         atexit.register(made.down, purge=True)

@@ -112,6 +112,31 @@ def test_c5_cancelling_works_in_every_state_and_kills_grandchildren(rig):
     assert rig.ended(busy) == row
 
 
+def test_c16_a_drained_node_finishes_what_runs_starts_nothing_more_and_takes_jobs_again(rig):
+    busy = rig.submit("echo up; sleep 3")
+    rig.running(busy)
+    node = next(n for n in rig.engine.health().nodes if n.used)
+    nodes = [n.name for n in rig.engine.health().nodes if n.gpu_type == node.gpu_type]
+    assert node.state in ("mixed", "full")
+    try:
+        for name in nodes:
+            rig.engine.drain(name, "a fan,\nis loud")
+        rig.until(lambda: next(n for n in rig.engine.health().nodes if n.name == node.name).state == "draining")
+        waits = rig.submit("echo up")
+        assert rig.ended(busy).outcome == "completed"
+        seen = rig.until(lambda: next((n for n in rig.engine.health().nodes if n.state == "drained"), None))
+        assert not seen.takes_jobs
+        assert seen.reason.replace("\n", " ") == "a fan, is loud"
+        live = rig.until(lambda: (run := rig.live(waits)) and run.reason == "NodesDown" and run)
+        assert live.state == "queued"
+    finally:
+        for name in nodes:
+            rig.engine.resume(name)
+    assert rig.ended(waits).outcome == "completed"
+    with pytest.raises(Rejected):
+        rig.engine.drain("ALL [1-9]", "why")
+
+
 def test_c6_the_limit_warns_then_ends_then_kills(local_rig):
     rig = local_rig  # Slurm counts limits in minutes: its own test waits for one
     script = "trap 'echo warned' USR1; trap 'echo ended' TERM; echo up; while :; do sleep 0.05; done"

@@ -304,6 +304,15 @@ class StrayForm(Form):
     )
 
 
+class DrainForm(Form):
+    """Why a node is to take no more jobs."""
+
+    node = forms.IntegerField(widget=forms.HiddenInput)
+    reason = TextField(
+        label=_("Reason"), max_length=200, help_text=_("In a line. Everybody who asks the cluster reads it.")
+    )
+
+
 class AccountForm(Form):
     """As whom somebody works on a cluster."""
 

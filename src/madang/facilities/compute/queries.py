@@ -9,14 +9,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, BinaryIO
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
-from madang.engines.base import FileEntry, RunKey, Unavailable
+from madang.engines.base import NODE_STATES, FileEntry, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
 from madang.facilities.compute import efficiency, shelf, storage, text
 from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount, ProjectFile
@@ -26,7 +26,7 @@ from madang.identity.access import access_of
 from madang.identity.models import Role
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
-from madang.jobs.models import Job, Run, Stray, Task, Watch, worst_case
+from madang.jobs.models import Job, Node, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.twin.effect import Queue
@@ -35,7 +35,7 @@ from madang.web.templatetags.madang import SEOUL
 from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.moment import now
 
-STRAYS, ACCOUNTS = 50, 500  # rows that a page shows
+STRAYS, ACCOUNTS, NODES = 50, 500, 100  # rows that a page shows
 SHOWN_LOG = 200_000  # bytes at the end of a log that a page shows
 CHUNK = 256 * 1024
 UNADDRESSABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # control signs, and bytes that aren't text
@@ -438,11 +438,47 @@ class Health:
     resources: list[Resource]
 
 
-def health(person: Any) -> Health:
-    """The page of the operator: every engine, and what must never be (a hold without a job, a job without a hold)."""
+def _require_keeper(person: Any) -> None:
     access = access_of(person)
     if not (access.holds(Role.OPERATOR) or access.somewhere(Role.STEWARD)):
         raise NotAllowed(_("This page is for the operator of the site and for stewards."))
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """`rows` are one page of those in `state`; `sums` says (state, nodes, GPUs, used) of all of them."""
+
+    rows: list[Node]
+    sums: list[tuple[str, int, int, int]]
+    state: str
+    page: int
+    more: bool
+    watches: list[Watch]
+
+
+def nodes(person: Any, *, state: str = "", page: int = 1) -> Nodes:
+    """The machines of the site's clusters as the poller last saw them."""
+    _require_keeper(person)
+    found = Node.objects.values_list("state").annotate(Count("id"), Sum("gpus"), Sum("used")).order_by()
+    sums = sorted(found, key=lambda row: NODE_STATES.index(row[0]))
+    state = state if state in NODE_STATES else ""
+    rows = Node.objects.filter(state=state) if state else Node.objects.all()
+    first = (page - 1) * NODES
+    shown = list(rows[first : first + NODES + 1])
+    return Nodes(shown[:NODES], sums, state, page, len(shown) > NODES, list(jobs.watches().values()))
+
+
+def node_for(person: Any, id: int) -> Node:
+    _require_keeper(person)
+    found = Node.objects.filter(pk=id).first()
+    if found is None:
+        raise missing()
+    return found
+
+
+def health(person: Any) -> Health:
+    """The page of the operator: every engine, and what must never be (a hold without a job, a job without a hold)."""
+    _require_keeper(person)
     watches, lines, moment = jobs.watches(), jobs.lines(), now()
     clusters = []
     for cluster in Cluster.objects.order_by("id"):

@@ -21,6 +21,7 @@ from madang.facilities.compute import actions, clusters, queries, recipes, sessi
 from madang.facilities.compute.forms import (
     AccountForm,
     ClusterForm,
+    DrainForm,
     FilesForm,
     PartitionForm,
     StrayForm,
@@ -74,6 +75,38 @@ def health(request: HttpRequest) -> HttpResponse:
         "accounts": bool(clusters.with_directory()),
     }
     return render(request, "compute/health.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def nodes(request: HttpRequest) -> HttpResponse:
+    """The nodes as the poller saw them. An operator has one take no more jobs, or take them again."""
+    page = number(request.GET.get("page"), 10_000) or 1
+    seen = queries.nodes(request.user, state=request.GET.get("state", ""), page=page)
+    asked, status = number(request.POST.get("node")), 200
+    if request.method == "POST" and "resume" in request.POST:
+        job_actions.resume_node(me(request), node=queries.node_for(request.user, asked or 0))
+        return redirect(request.get_full_path())
+    forms = {}
+    for row in seen.rows:
+        given = request.POST if request.method == "POST" and row.pk == asked else None
+        forms[row.pk] = form = DrainForm(given, initial={"node": row.pk}, auto_id=f"node-{row.pk}-%s")
+        if given is not None:
+            status = 422
+            if form.is_valid():
+                with form.refusals():
+                    job_actions.drain_node(me(request), node=row, reason=form.cleaned_data["reason"])
+                    return redirect(request.get_full_path())
+    kept = f"state={seen.state}&" if seen.state else ""
+    context = {
+        "seen": seen,
+        "rows": [(row, forms[row.pk], words.node(row.state)) for row in seen.rows],
+        "sums": [(state, words.node(state), *rest) for state, *rest in seen.sums],
+        "operates": access_of(request.user).holds(Role.OPERATOR),
+        "more": f"?{kept}page={page + 1}" if seen.more else "",
+        "before": f"?{kept}page={page - 1}" if page > 1 else "",
+    }
+    return render(request, "compute/nodes.html", context, status=status)
 
 
 @login_required

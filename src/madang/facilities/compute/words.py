@@ -75,6 +75,19 @@ def _of_slurm(code: str) -> str:
     }.get(code, "")
 
 
+def node(state: str) -> str:
+    """The state of a machine."""
+    return {
+        "idle": pgettext("node", "free"),
+        "mixed": pgettext("node", "partly used"),
+        "full": pgettext("node", "used"),
+        "draining": pgettext("node", "empties"),
+        "drained": pgettext("node", "drained"),
+        "maintenance": pgettext("node", "in maintenance"),
+        "down": pgettext("node", "down"),
+    }.get(state) or pgettext("node", "not known")
+
+
 VERBS = {
     "submit": lambda: pgettext("job", "Submitted"),
     "hand_over": lambda: pgettext("job", "Handed over to the engine"),

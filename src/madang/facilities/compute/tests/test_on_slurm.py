@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from madang.engines.base import Unavailable
 from madang.engines.slurm import Commands, handing
@@ -34,8 +35,6 @@ BARE = "#!/bin/sh\nsleep 2\n"
 
 @pytest.fixture
 def slurm(settings: Any) -> Iterator[Any]:
-    if not os.environ.get("SLURM"):
-        pytest.skip("real Slurm: only with SLURM=1 in the environment (root on Debian or Ubuntu)")
     made, reason = clusters.shared()
     if made is None:
         pytest.skip(reason)
@@ -47,6 +46,8 @@ def slurm(settings: Any) -> Iterator[Any]:
     for name in PosixAccount.objects.values_list("name", flat=True):
         subprocess.run(["scancel", f"--user={name}"], env=Commands(made.conf).environment(), check=False)
         clusters.remove_user(name)
+    with connection.cursor() as cursor:  # its partitions are no models, so that no test empties them by itself
+        cursor.execute("TRUNCATE ledger_usage")
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from madang.catalog.tests import make as catalog
+from madang.engines.base import NodeState
 from madang.facilities.compute.models import Cluster, Partition
 from madang.facilities.compute.tests import make
 from madang.identity.tests import make as identity
-from madang.jobs import poller
-from madang.jobs.models import Job, Watch
+from madang.jobs import nodes, poller
+from madang.jobs.models import Job, Node, Watch
 from madang.jobs.tests import make as jobs
 
 pytestmark = pytest.mark.django_db
@@ -379,6 +380,37 @@ def test_health_shows_what_the_poller_heard_and_names_no_tenant(settings):
     text = browser(identity.operator()).get("/compute/health/").content.decode()
     assert ("비밀 작업" in text, row.grant.organization.name_ko in text) == (False, False)
     assert Watch.objects.get().engine == job.engine
+
+
+def test_nodes_are_shown_by_state_and_an_operator_drains_one_with_a_reason():
+    seen = [NodeState(f"n{n:03}", "idle", "", ("h100",), "h100", 8, 0) for n in range(150)]
+    nodes.keep("c", [*seen, NodeState("x", "down", "<b>burnt</b>", (), "h100", 8, 0)])
+    boss = browser(identity.operator())
+    page = boss.get("/compute/nodes/").content.decode()
+    assert ("n099" in page, "n100" in page, "&lt;b&gt;burnt" in page) == (True, False, False)
+    assert "n149" in boss.get("/compute/nodes/?state=idle&page=2").content.decode()
+    assert "&lt;b&gt;burnt" in boss.get("/compute/nodes/?state=down").content.decode()
+    node = Node.objects.get(name="n001")
+    assert boss.post("/compute/nodes/?state=idle", {"node": node.pk, "reason": ""}).status_code == 422
+    answer = boss.post("/compute/nodes/?state=idle", {"node": node.pk, "reason": "a fan is loud"})
+    assert (answer.status_code, answer["Location"]) == (302, "/compute/nodes/?state=idle")
+    assert Node.objects.exclude(wish="").get().wish_why == "a fan is loud"
+    assert "is to take no more jobs" in boss.get("/compute/nodes/").content.decode()
+    assert boss.post("/compute/nodes/", {"node": node.pk, "resume": "1"}).status_code == 302
+    assert Node.objects.get(pk=node.pk).wish == "resume"
+    assert boss.post("/compute/nodes/", {"node": "9" * 12, "resume": "1"}).status_code == 404
+    assert boss.post("/compute/nodes/", {"node": "x"}).status_code == 200
+
+    keeper = browser(identity.steward())
+    assert "Drain" not in keeper.get("/compute/nodes/?state=down").content.decode()
+    assert keeper.post("/compute/nodes/", {"node": node.pk, "reason": "mine"}).status_code == 403
+    assert browser(identity.person()).get("/compute/nodes/").status_code == 403
+    assert Client().get("/compute/nodes/").status_code == 302
+
+
+@pytest.mark.parametrize("query", ["state=x", "page=0", "page=-1", "page=x", "page=99999999999", "page=10000"])
+def test_strange_questions_for_nodes_are_no_error(query):
+    assert browser(identity.operator()).get(f"/compute/nodes/?{query}").status_code == 200
 
 
 def test_the_operator_adds_a_cluster_and_a_partition_by_forms():
