@@ -188,6 +188,7 @@ MEDIA_ROOT = HOME.files
 RUNS_ROOT = HOME.runs
 SLURM: dict[str, dict[str, Any]] = env.json("MADANG_SLURM", default={})  # see facilities/compute/clusters.py
 # Sessions are reached at hosts below this address, one each: https://s-<uuid>.<it>. Without it there are none.
+METRICS_TOKEN = env("MADANG_METRICS_TOKEN", default="")
 SESSIONS_URL = env("MADANG_SESSIONS_URL", default="").rstrip("/")
 SESSIONS_LISTEN = env("MADANG_SESSIONS_LISTEN", default="127.0.0.1:8001")
 JOBS_READ: list[str] = env.list("MADANG_JOBS_READ", default=[])  # folders that jobs find at their own path, read-only

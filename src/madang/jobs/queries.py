@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from madang.identity.access import access_of
 from madang.jobs import sweeps
 from madang.jobs.actions import SOURCE
-from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Run, Task, Watch
+from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Node, Run, Task, Watch
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
 from madang.twin.expect import Live
@@ -174,6 +174,13 @@ def lines() -> list[Line]:
         .order_by("engine", "partition", "state")
     )
     return [Line(*row) for row in rows]
+
+
+def nodes_by_state() -> list[tuple[str, str, int]]:
+    """(engine, state, how many) of all nodes."""
+    return list(
+        Node.objects.order_by().values_list("engine", "state").annotate(Count("id")).order_by("engine", "state")
+    )
 
 
 def mismatches() -> tuple[list[Entry], list[Job]]:

@@ -8,6 +8,7 @@ urlpatterns = [
     path("partitions/<slug:code>/", views.partition, name="partition"),
     path("health/", views.health, name="health"),
     path("clusters/add/", views.add_cluster, name="add_cluster"),
+    path("metrics", views.figures, name="metrics"),
     path("nodes/", views.nodes, name="nodes"),
     path("strays/", views.strays, name="strays"),
     path("accounts/", views.accounts, name="accounts"),

@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from madang.catalog.actions import may_keep
 from madang.engines.base import MAX_TASKS
-from madang.facilities.compute import actions, clusters, queries, recipes, sessions, storage, words
+from madang.facilities.compute import actions, clusters, metrics, queries, recipes, sessions, storage, words
 from madang.facilities.compute.forms import (
     AccountForm,
     ClusterForm,
@@ -75,6 +77,15 @@ def health(request: HttpRequest) -> HttpResponse:
         "accounts": bool(clusters.with_directory()),
     }
     return render(request, "compute/health.html", context)
+
+
+@require_safe
+def figures(request: HttpRequest) -> HttpResponse:
+    """For Prometheus, with the token of the server's settings: without it there is nothing here."""
+    given, token = request.headers.get("Authorization", ""), settings.METRICS_TOKEN
+    if not token or not constant_time_compare(given, f"Bearer {token}"):
+        raise queries.missing()
+    return HttpResponse(metrics.text(), content_type=metrics.CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
 
 @login_required
