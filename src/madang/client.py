@@ -268,11 +268,19 @@ class Client:
         return list(self.get("/compute/session-kinds")["items"])
 
     def start_session(
-        self, *, kind: str, allocation: int, limit_s: int, gpus: int = 1, uuid: UUID | None = None
+        self,
+        *,
+        kind: str,
+        allocation: int,
+        limit_s: int,
+        gpus: int = 1,
+        files: Sequence[str] = (),
+        uuid: UUID | None = None,
     ) -> dict[str, Any]:
-        """Start an interactive session. It is opened in a browser, from the page that its `url` names."""
+        """Start an interactive session, with these files of the project in its folder. It is opened in a browser, from
+        the page that its `url` names."""
         body = {"uuid": str(uuid or uuid4()), "kind": kind, "allocation": allocation, "gpus": gpus, "limit_s": limit_s}
-        return dict(self.post("/compute/sessions", body))
+        return dict(self.post("/compute/sessions", {**body, "files": list(files)}))
 
     def sessions(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """The sessions of your organization, newest first, page by page; with `state="live"` only live ones."""

@@ -54,6 +54,7 @@ def start(
     limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "02:00:00",
     allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
     partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    use: Annotated[list[str] | None, typer.Option("--use", help="A file that the project keeps.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it can be opened.")] = False,
     json: Json = False,
 ) -> None:
@@ -66,7 +67,9 @@ def start(
                 fail(f"name the kind: {', '.join(codes) or 'this site offers none'}", USAGE)
             kind = codes[0]
         offer = _offer(client, allocation, partition, gpus)
-        row = client.start_session(kind=kind, allocation=offer["allocation"], gpus=gpus, limit_s=limit_s)
+        row = client.start_session(
+            kind=kind, allocation=offer["allocation"], gpus=gpus, limit_s=limit_s, files=use or ()
+        )
         while wait and row["state"] not in ("ready", "ended"):
             time.sleep(1)
             row = client.session(row["uuid"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
+from madang.facilities.compute import actions
 from madang.facilities.compute.models import Session
 from madang.facilities.compute.tests import make
 from madang.jobs.tests import make as jobs
@@ -14,8 +17,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_session_is_started_looked_at_and_ended(world):
     kind = make.kind(code="lab", most_gpus=2, longest_s=7200, idle_s=1800)
     assert [row["code"] for row in world.type.json("session", "kinds")] == ["lab"]
-    started = world.type("session", "start", "--gpus", "2", "--time", "00:10:00")
+    actions.add_file(
+        jobs.holder(world.allocation), grant=world.allocation.grant, path="a.csv", content=io.BytesIO(b"x"), size=1
+    )
+    started = world.type("session", "start", "--gpus", "2", "--time", "00:10:00", "--use", "a.csv")
     session = Session.objects.select_related("job").get()
+    assert [entry[0] for entry in session.job.inputs] == ["a.csv"]
     uuid = str(session.job.uuid)
     assert (started.exit_code, session.kind, session.job.gpus) == (0, kind, 2)
     assert started.stdout.endswith(f"/compute/sessions/{uuid}/\n")

@@ -133,7 +133,7 @@ class SubmitForm(Form):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["files"].choices = [(row.path, f"{row.path} ({filesizeformat(row.size)})") for row in kept]  # type: ignore[attr-defined]
+        self.fields["files"].choices = _files(kept)  # type: ignore[attr-defined]
         self.offers = {offer.allocation.pk: offer for offer in offers}
         self.chosen = chosen or (offers[0] if offers else None)
         self.fields["allocation"].choices = [(pk, _line_of(offer)) for pk, offer in self.offers.items()]  # type: ignore[attr-defined]
@@ -204,6 +204,12 @@ class SessionForm(Form):
         min_value=1,
         help_text=_("The session is ended when it is reached. What it doesn't use comes back."),
     )
+    files = forms.MultipleChoiceField(  # type: ignore[assignment]
+        label=_("Files of the project"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("The session finds a copy of them in its folder."),
+    )
 
     def __init__(
         self,
@@ -212,10 +218,12 @@ class SessionForm(Form):
         *args: Any,
         kind: SessionKind,
         chosen: Offer,
+        kept: Sequence[ProjectFile] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
+        fields["files"].choices = _files(kept)
         fields["uuid"].initial = uuid4
         fields["kind"].choices = [(row.code, row.name) for row in kinds]
         fields["kind"].initial = kind.code
@@ -246,6 +254,10 @@ class SessionKindForm(Form):
         initial=30,
         help_text=_("Idle: nobody does anything in it, and no kernel computes."),
     )
+
+
+def _files(kept: Sequence[ProjectFile]) -> list[tuple[str, str]]:
+    return [(row.path, f"{row.path} ({filesizeformat(row.size)})") for row in kept]
 
 
 def _line_of(offer: Offer) -> str:

@@ -188,6 +188,7 @@ class Program(models.TextChoices):
     """What a session can be: each listens at a socket in its folder, in a way of its own (see `programs`)."""
 
     JUPYTERLAB = "jupyterlab", "JupyterLab"
+    TENSORBOARD = "tensorboard", "TensorBoard"
 
 
 @tracked()

@@ -19,7 +19,46 @@ exec "$1" --no-browser --ServerApp.sock=/work/.session --ServerApp.sock_mode=060
   --LabApp.extension_manager=readonly --LabApp.news_url=None
 """
 
-SCRIPTS = {Program.JUPYTERLAB: _JUPYTERLAB}
+# It only listens at a port: of the sandbox's own loopback, where nobody else is. What comes to the socket is passed on.
+_TENSORBOARD = """#!/bin/sh
+# $1: tensorboard. It reads what lies in the folder of the session.
+case "$1" in /*) PATH="${1%/*}:$PATH" ;; esac
+export PATH
+cat > /tmp/relay.py <<'END'
+import asyncio, os, sys
+
+PORT = 6006
+
+async def copy(source, target):
+    try:
+        while piece := await source.read(65536):
+            target.write(piece)
+            await target.drain()
+    except OSError:
+        pass
+    finally:
+        target.close()
+
+async def pass_on(reader, writer):
+    try:
+        back, forth = await asyncio.open_connection("127.0.0.1", PORT)
+    except OSError:  # it doesn't listen yet
+        writer.close()
+        return
+    await asyncio.gather(copy(reader, forth), copy(back, writer))
+
+async def main():
+    program = await asyncio.create_subprocess_exec(*sys.argv[1:], "--host=127.0.0.1", f"--port={PORT}")
+    os.umask(0o077)
+    await asyncio.start_unix_server(pass_on, "/work/.session")
+    sys.exit(await program.wait())
+
+asyncio.run(main())
+END
+exec python3 /tmp/relay.py "$1" --logdir=/work --reload_multifile=true
+"""
+
+SCRIPTS = {Program.JUPYTERLAB: _JUPYTERLAB, Program.TENSORBOARD: _TENSORBOARD}
 # Where a program says what runs in it, as Jupyter's list of kernels does. Of others only what people do is seen.
 BUSY = {Program.JUPYTERLAB: "/api/kernels"}
 

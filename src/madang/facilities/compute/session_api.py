@@ -15,6 +15,7 @@ from madang.facilities.compute import sessions
 from madang.facilities.compute.models import Session
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
+from madang.jobs.checks import MOST_INPUTS
 from madang.web.api import PROBLEMS, In, Line, Ref, Whole
 from madang.workflow.moment import now
 
@@ -38,12 +39,14 @@ class KindsOut(Schema):
 
 
 class SessionIn(In):
-    """`uuid` is yours to choose: the same one with the same content is the same session. `limit_s` in seconds."""
+    """`uuid` is yours to choose: the same one with the same content is the same session. `limit_s` in seconds; `files`
+    are names of files of the project, which the session finds in its folder."""
 
     kind: Annotated[Line, Field(min_length=1, max_length=40)]
     allocation: Ref
     gpus: Annotated[Whole, Field(ge=1, le=1024)] = 1
     limit_s: Annotated[Whole, Field(ge=1, le=sessions.LONGEST_S)]
+    files: Annotated[list[Line], Field(max_length=MOST_INPUTS)] = []
     uuid: UUID | None = None
 
 
@@ -116,6 +119,7 @@ def start(request: HttpRequest, data: SessionIn) -> Status[dict[str, Any]]:
         allocation=allocation_for(request.user, data.allocation),
         gpus=data.gpus,
         limit_s=data.limit_s,
+        files=data.files,
     )
     return Status(201, session_out(sessions.session_for(request.user, row.job.uuid), now()))
 

@@ -51,9 +51,10 @@ def new(request: HttpRequest) -> HttpResponse:
     wanted = number(given.get("allocation"))
     chosen = next((offer for offer in places if offer.allocation.pk == wanted), places[0])
     kind = next((row for row in kinds if row.code == given.get("kind")), kinds[0])
+    kept = queries.project_files(request.user, grant=chosen.allocation.grant_id, ready=True)
     asks = "calculate" in given or request.htmx  # type: ignore[attr-defined]
     if request.method == "POST" and not asks:
-        form = SessionForm(kinds, places, request.POST, kind=kind, chosen=chosen)
+        form = SessionForm(kinds, places, request.POST, kind=kind, chosen=chosen, kept=kept)
         if form.is_valid():
             with form.refusals():
                 said = form.cleaned_data
@@ -64,12 +65,13 @@ def new(request: HttpRequest) -> HttpResponse:
                     allocation=chosen.allocation,
                     gpus=said["gpus"],
                     limit_s=said["limit_s"],
+                    files=said["files"],
                 )
                 return redirect("compute:session", uuid=made.job.uuid)
     else:
         typed = {name: given[name] for name in ("kind", "gpus", "limit_s", "uuid") if given.get(name)}
-        initial = {"uuid": uuid4(), "allocation": chosen.allocation.pk, **typed}
-        form = SessionForm(kinds, places, kind=kind, chosen=chosen, initial=initial)
+        initial = {"uuid": uuid4(), "allocation": chosen.allocation.pk, "files": given.getlist("files"), **typed}
+        form = SessionForm(kinds, places, kind=kind, chosen=chosen, kept=kept, initial=initial)
     gpus, minutes = number(str(form["gpus"].value() or "1")), number(str(form["limit_s"].value() or ""))
     fits = gpus and minutes and gpus <= chosen.partition.most_gpus and minutes <= chosen.partition.longest_minutes
     context = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,8 +144,18 @@ def places(person: Any) -> list[Offer]:
 # -- a session from its start to its end ----------------------------------------------------------------------------
 
 
-def start(actor: Person, *, uuid: UUID, kind: SessionKind, allocation: Allocation, gpus: int, limit_s: int) -> Session:
-    """Start a session: a job of that uuid, held, run and charged as every job. The same again is the same session."""
+def start(
+    actor: Person,
+    *,
+    uuid: UUID,
+    kind: SessionKind,
+    allocation: Allocation,
+    gpus: int,
+    limit_s: int,
+    files: Sequence[str] = (),
+) -> Session:
+    """Start a session: a job of that uuid, held, run and charged as every job. The same again is the same session.
+    `files` are names of files of the project, which it finds in its folder."""
     if not offered():
         raise Refused(_("This site offers no interactive sessions."))
     partition = Partition.objects.select_related("cluster").filter(resource=allocation.resource_id).first()
@@ -179,6 +189,7 @@ def start(actor: Person, *, uuid: UUID, kind: SessionKind, allocation: Allocatio
             arguments=[kind.command],
             gpus=gpus,
             limit_s=limit_s,
+            files=files,
         )
         session, _made = Session.objects.get_or_create(job=job, defaults={"kind": kind, "idle_s": kind.idle_s})
         if session.kind_id != kind.pk:

@@ -1,12 +1,15 @@
-"""A real JupyterLab behind the real proxy: in its sandbox, without a network, reached by the socket in its folder.
+"""Real programs behind the real proxy: in their sandbox, without a network, reached by the socket in their folder.
 
-MADANG_JUPYTER names the program, for example /opt/jupyter/bin/jupyter-lab: it is not among what the tests install.
+MADANG_JUPYTER and MADANG_TENSORBOARD name them, for example /opt/jupyter/bin/jupyter-lab: they are not among what the
+tests install.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import subprocess
 import threading
 import time
 from datetime import timedelta
@@ -17,7 +20,7 @@ import pytest
 from django.db import connection
 
 from madang.engines.local import Caps, Dispatcher, Sandbox
-from madang.facilities.compute import host, queries, sessions
+from madang.facilities.compute import actions, host, queries, sessions
 from madang.facilities.compute.models import Session
 from madang.facilities.compute.tests import make
 from madang.facilities.compute.tests.test_real_run import until
@@ -32,15 +35,17 @@ from madang.web.tests.worker import work
 from madang.workflow.moment import now
 
 JUPYTER = os.environ.get("MADANG_JUPYTER") or shutil.which("jupyter-lab") or ""
+TENSORBOARD = os.environ.get("MADANG_TENSORBOARD") or shutil.which("tensorboard") or ""
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sandbox]
 TEN_HOURS = 10 * 3600
 
 
 @pytest.fixture
-def place(settings, tmp_path):
-    if not JUPYTER:
-        pytest.skip("no JupyterLab: MADANG_JUPYTER doesn't name one")
-    sandbox = Sandbox(readonly=[Path(JUPYTER).parent.parent])
+def place(settings, tmp_path, request):
+    program = request.param
+    if not program:
+        pytest.skip("neither MADANG_JUPYTER nor MADANG_TENSORBOARD names it")
+    sandbox = Sandbox(readonly=[Path(program).parent.parent])
     if sandbox.probe:
         pytest.skip(sandbox.probe)
     settings.RUNS_ROOT = tmp_path / "runs"
@@ -60,6 +65,7 @@ def place(settings, tmp_path):
             cursor.execute(f"DELETE FROM {table}")
 
 
+@pytest.mark.parametrize("place", [JUPYTER], ids=["jupyterlab"], indirect=True)
 def test_a_notebook_starts_is_opened_computes_ends_when_idle_and_is_charged(place, settings):
     partition, mover = place
     row = make.allocation(partition)
@@ -115,3 +121,50 @@ def test_a_notebook_starts_is_opened_computes_ends_when_idle_and_is_charged(plac
 
 def idle_for(seconds: int) -> None:
     Session.objects.update(active_at=now() - timedelta(seconds=seconds))
+
+
+def _events(folder: Path) -> bytes:
+    """A file of TensorBoard's, as itself writes it."""
+    made = """import sys
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+writer = EventFileWriter(sys.argv[1])
+writer.add_event(Event(step=1, summary=Summary(value=[Summary.Value(tag="loss", simple_value=0.25)])))
+writer.close()
+"""
+    subprocess.run([Path(TENSORBOARD).with_name("python3"), "-c", made, folder], check=True)
+    (file,) = folder.iterdir()
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("place", [TENSORBOARD], ids=["tensorboard"], indirect=True)
+def test_tensorboard_shows_the_files_that_the_session_was_given(place, settings, tmp_path):
+    partition, mover = place
+    row = make.allocation(partition)
+    lead = jobs.holder(row)
+    events = _events(tmp_path / "events")
+    actions.add_file(
+        lead, grant=row.grant, path="run/events.out.tfevents.1", content=io.BytesIO(events), size=len(events)
+    )
+    with Running(settings) as proxy:
+        kind = sessions.add_kind(
+            identity.operator(), code="tensorboard", name_ko="텐서보드", name_en="TensorBoard", program="tensorboard",
+            command=TENSORBOARD, most_gpus=1, longest_s=3600, idle_s=60,
+        )  # fmt: skip
+        session = sessions.start(
+            lead, uuid=uuid4(), kind=kind, allocation=row, gpus=1, limit_s=1800, files=["run/events.out.tfevents.1"]
+        )
+        work()
+        until(session.job, "running", session.job.engine, mover=mover)
+        proxy.until(lambda: Session.objects.get().ready_at)
+        session.refresh_from_db()
+        visitor = browser(proxy, lead, session)
+        assert "TensorBoard" in visitor.get("/").text
+        proxy.until(lambda: "run" in visitor.get("/data/runs").text)
+        assert "loss" in visitor.get("/data/plugin/scalars/tags").text
+        sessions.end(lead, session=session)
+        work()
+        until(session.job, "ended", session.job.engine, mover=mover)
+        proxy.until(lambda: visitor.get("/").status == 403)
+    assert jobs.balance(row)[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from django.test import Client
 from madang.engines.base import Missing as EngineMissing
 from madang.engines.base import RunKey
 from madang.engines.local.folders import RunFolders
-from madang.facilities.compute import host, programs, sessions
+from madang.facilities.compute import actions, host, programs, sessions
 from madang.facilities.compute.models import Entrance, Session, SessionKind
 from madang.facilities.compute.tests import make
 from madang.facilities.compute.tests.test_api import BASE, program
@@ -73,6 +74,32 @@ def test_the_same_session_asked_for_twice_is_one_and_another_kind_under_its_numb
     with pytest.raises(Refused, match="other content"):
         make.session(row, kind=make.kind(), uuid=uuid)
     assert (Session.objects.count(), Job.objects.count(), jobs.balance(row)[0]) == (1, 1, HOUR)
+
+
+def test_a_session_is_given_the_files_that_are_chosen_of_its_own_project():
+    row, kind = make.allocation(), make.kind()
+    person = jobs.holder(row)
+    for path in ("data/rows.csv", "train.py"):
+        actions.add_file(person, grant=row.grant, path=path, content=io.BytesIO(b"x"), size=1)
+    other = make.allocation()
+    actions.add_file(jobs.holder(other), grant=other.grant, path="secret.csv", content=io.BytesIO(b"y"), size=1)
+
+    client = logged_in(person)
+    form = client.get("/compute/sessions/new/", {"allocation": row.pk})
+    page = form.content.decode()
+    assert ("2 files of the project" in page, "secret.csv" in page) == (True, False)
+    data = {name: form.context["form"][name].value() for name in ("uuid", "kind", "allocation", "gpus", "limit_s")}
+    assert client.post("/compute/sessions/new/", {**data, "gpus": 1, "files": ["secret.csv"]}).status_code == 422
+    assert client.post("/compute/sessions/new/", {**data, "gpus": 1, "files": ["data/rows.csv"]}).status_code == 302
+    assert [entry[0] for entry in Job.objects.get().inputs] == ["data/rows.csv"]
+
+    wanted = {"kind": kind.code, "allocation": row.pk, "limit_s": 600}
+    api = program(person)
+    made = api.post(f"{BASE}/sessions", json.dumps({**wanted, "files": ["train.py"]}), "application/json")
+    assert made.status_code == 201
+    refused = api.post(f"{BASE}/sessions", json.dumps({**wanted, "files": ["secret.csv"]}), "application/json")
+    assert refused.status_code == 422
+    assert Session.objects.count() == 2
 
 
 @pytest.mark.parametrize(
