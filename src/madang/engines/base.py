@@ -244,7 +244,8 @@ class UsageRow:
 
     `goes_on`: the engine starts the job again by itself, so its job hasn't ended. `engine_run` is the engine's own name
     of the run. A `bare` run was submitted past us, by `posix_user`: it has no job, `key.job` is made from `engine_run`,
-    and account and budget say who pays.
+    and account and budget say who pays. `marked_at`: it was charged until `ended_at`, and by its own marks it had ended
+    so much earlier that a person should look.
     """
 
     key: RunKey
@@ -267,6 +268,7 @@ class UsageRow:
     engine_run: str = ""
     posix_user: str = ""
     bare: bool = False
+    marked_at: datetime | None = None
 
 
 @dataclass(frozen=True)

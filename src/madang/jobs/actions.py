@@ -39,6 +39,7 @@ from madang.jobs.checks import check, check_inputs, clean_name, clean_script
 from madang.jobs.engines import Input, inputs_of
 from madang.jobs.models import (
     LIVE,
+    Excess,
     Job,
     JobOutcome,
     JobState,
@@ -487,6 +488,7 @@ def facts_of(row: UsageRow) -> dict[str, Any]:
         "declared": row.declared,
         "peak_memory_mb": row.peak_memory_mb,
         "log_truncated": row.log_truncated,
+        "marked_at": row.marked_at,
     }
 
 
@@ -504,13 +506,16 @@ def _correct(run: Run, row: UsageRow) -> None:
         if _says(run, row):
             return
         before, task = booked(SOURCE, run.key), Task.objects.get(job=job, number=run.task)
-        if run.outcome == JobOutcome.NODE_FAILED and before.used:
+        was_marked = run.marked_at
+        if before.used and (run.outcome == JobOutcome.NODE_FAILED or run.answer == Excess.GIVEN_BACK):
             logger.warning("the run %s was given back: what its engine says now stays on the page alone", run.key)
             after = before
         else:
             after = _meter(job, run.key, None, row, known=before.entry is not None)
         for name, value in facts_of(row).items():
             setattr(run, name, value)
+        if run.marked_at is None and run.answer:
+            run.marked_at = was_marked  # what was answered stays
         run.entry = after.entry
         run.save()
         for counted in (job, task):
@@ -525,6 +530,34 @@ def _correct(run: Run, row: UsageRow) -> None:
         job.save()
         if after.overrun > before.overrun:
             grants.overran(job.allocation)
+
+
+def answer_excess(actor: Person, *, run: Run, give_back: bool, reason: str) -> Run:
+    """Say what becomes of the charge of a run that had ended before, by its own marks. They are written by its owner:
+    so a person decides, and not the mark."""
+    require(actor, Role.OPERATOR)
+    if not (reason := reason.strip()):
+        raise Refused(_("Say what you looked at."), field="reason")
+    verb = "give_back" if give_back else "keep_charge"
+    with act(actor, verb, on=run.job, reason=reason) as said:
+        job = run.job
+        _lock(job)
+        run.refresh_from_db(fields=["answer", "marked_at", "gpu_seconds", "started_at", "entry"])
+        if run.answer or run.marked_at is None:
+            raise Stale(_("This was answered meanwhile. Load the page again."))
+        amount = min(run.excess, booked(SOURCE, run.key).used) if give_back else 0
+        if amount and run.entry is not None:
+            ledger.refund(
+                entry=run.entry, amount=amount, source=SOURCE, key=run.key, actor=actor.pk, reason="it had ended before"
+            )
+            task = Task.objects.get(job=job, number=run.task)
+            for counted in (job, task):
+                counted.used -= amount
+                counted.save(update_fields=["used"])
+        run.answer = Excess.GIVEN_BACK if give_back else Excess.KEPT
+        run.save(update_fields=["answer"])
+        said["gpu_seconds"] = amount
+    return run
 
 
 def _adopt(engine: str, key: str, row: UsageRow) -> int:

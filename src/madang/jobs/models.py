@@ -175,10 +175,20 @@ class Task(models.Model):
         return not self.outcome
 
 
+class Excess(models.TextChoices):
+    """What was said about a run that was charged beyond its end."""
+
+    OPEN = "", ""
+    GIVEN_BACK = "given_back", pgettext_lazy("run", "given back")
+    KEPT = "kept", pgettext_lazy("run", "kept as charged")
+
+
 class Run(models.Model):
     """One run of a job, as the engine counted it: what is charged. `key` is the engine's own, and comes once.
 
     `entry` is the settlement in the ledger; null where nothing was charged (it never ran, or its end was not reported).
+    With a `marked_at` it had ended then, by its own marks: an operator looks, and the `answer` is to give back what was
+    charged beyond that, or to keep it.
     """
 
     job = models.ForeignKey(Job, models.PROTECT, related_name="runs")
@@ -194,11 +204,28 @@ class Run(models.Model):
     peak_memory_mb = models.PositiveIntegerField(null=True)
     log_truncated = models.BooleanField(default=False)
     entry = models.BigIntegerField(null=True)
+    marked_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=10, choices=Excess, blank=True)
     recorded_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["job", "task"], name="runs_of_a_task")]
+        indexes = [
+            models.Index(fields=["job", "task"], name="runs_of_a_task"),
+            models.Index(fields=["id"], name="runs_to_be_looked_at", condition=Q(marked_at__isnull=False, answer="")),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(answer__in=Excess.values), name="jobs_known_answer"),
+            models.CheckConstraint(condition=Q(answer="") | Q(marked_at__isnull=False), name="jobs_answer_to_a_mark"),
+        ]
+
+    @property
+    def excess(self) -> int:
+        """GPU-seconds that were charged beyond its end by its own marks."""
+        if self.marked_at is None or self.started_at is None:
+            return 0
+        worked = self.job.gpus * max(0, int((self.marked_at - self.started_at).total_seconds()))
+        return max(0, self.gpu_seconds - worked)
 
 
 class Watch(models.Model):

@@ -193,6 +193,8 @@ RUNS = {
     "peak_memory_mb": "int",
     "log_truncated": "bool",
     "entry": "bigint",
+    "marked_at": "timestamptz",
+    "answer": "text",
 }
 
 
@@ -201,7 +203,7 @@ def _write_runs(ends: Sequence[_End]) -> None:
     rows = []
     for end in ends:
         facts = actions.facts_of(end.row) | {"job_id": end.job.pk, "key": end.key, "task": end.task.number}
-        rows.append(facts | {"attempt": end.row.key.attempt, "entry": end.charged.entry})
+        rows.append(facts | {"attempt": end.row.key.attempt, "entry": end.charged.entry, "answer": ""})
     names, arrays = ", ".join(RUNS), ", ".join(f"%s::{kind}[]" for kind in RUNS.values())
     with connection.cursor() as cursor:
         cursor.execute(

@@ -18,7 +18,7 @@ from django.db import connection
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.jobs import actions, engines, nodes, parcels
-from madang.jobs.models import LIVE, Job, JobState, Stray, Watch
+from madang.jobs.models import LIVE, Job, JobState, Run, Stray, Watch
 from madang.workflow.moment import now
 
 EVERY_S = 1.5
@@ -72,6 +72,8 @@ def reconcile(name: str) -> None:
                 nodes.fulfil(engine, name)
             if strays := Stray.objects.filter(engine=name, answer="").count():
                 watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
+            if charged := Run.objects.filter(job__engine=name, marked_at__isnull=False, answer="").count():
+                watch.health["warnings"] += ({"code": "excess", "text": f"runs charged beyond their end: {charged}"},)
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at

@@ -36,12 +36,12 @@ COLUMNS: Final = {
     **dict.fromkeys(("task", "attempt", "restart", "gpus", "exit_code"), "int"),
     **dict.fromkeys(("slurm_id", "gpu_seconds", "counted_seconds"), "bigint"),
     **dict.fromkeys(("bare", "declared", "goes_on"), "bool"),
-    **dict.fromkeys(("submitted_at", "started_at", "ended_at"), "timestamptz"),
+    **dict.fromkeys(("submitted_at", "started_at", "ended_at", "marked_at"), "timestamptz"),
     "job": "uuid",
 }
 SAME: Final = (
     *("account", "budget", "machine", "gpu_type", "gpus", "declared", "submitted_at", "started_at", "ended_at"),
-    *("gpu_seconds", "exit_code", "reason", "goes_on", "posix_user", "bare"),
+    *("gpu_seconds", "exit_code", "reason", "goes_on", "posix_user", "bare", "marked_at"),
 )
 INSERT: Final = f"""
 INSERT INTO slurm_run (seq, {", ".join(COLUMNS)})
@@ -316,7 +316,8 @@ def _rewrite(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send
     conn.execute(
         """UPDATE slurm_run SET outcome = %(outcome)s, said = %(said)s, ended_at = %(ended_at)s, reason = %(reason)s,
              counted_seconds = %(counted_seconds)s, started_at = %(started_at)s, gpu_seconds = %(gpu_seconds)s,
-             exit_code = %(exit_code)s, seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
+             exit_code = %(exit_code)s, marked_at = %(marked_at)s,
+             seq = (SELECT max(seq) + 1 FROM slurm_run WHERE cluster = %(cluster)s)
            WHERE (cluster, run) = (%(cluster)s, %(run)s)""",
         _run(cluster, name, key, row, send, left, (0, False)),
     )
@@ -333,7 +334,8 @@ def _write(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[tuple[End
             if name in made:
                 continue
             key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
-            plain = row.started and (row.state, row.exit_code) == ("COMPLETED", 0)  # nothing to ask the marks about
+            # Nothing to ask the marks about.
+            plain = row.started and (row.state, row.exit_code) == ("COMPLETED", 0) and row.elapsed_s <= SLACK_S
             left = marks(runs, key, send.send) if send and not plain else NO_MARKS
             # The wrapper of a second copy, or of what was given up; or the controller gave the second copy up.
             second = (row.exit_code == 75 and left.exit_code != 75) or (row.given_up and _began_before(row, left))
@@ -418,6 +420,7 @@ def _run(
         "counted_seconds": row.counted_s,
         "exit_code": None if started is None else code,
         "reason": "" if outcome in (Outcome.COMPLETED, Outcome.FAILED) else row.state,
+        "marked_at": _marked(row, left) if started is not None else None,
         "goes_on": bool(given_up or (send and send.requeue and row.state in answers.AGAIN)),
     }
 
@@ -432,6 +435,13 @@ def _ended_before(row: Ended, left: Marks) -> int | None:
     if row.state == "CANCELLED" and row.by_controller and left.ended < row.end:
         return None if left.exit_code in KILLED else left.exit_code
     return None
+
+
+def _marked(row: Ended, left: Marks) -> datetime | None:
+    """When a run ended by its marks, where it was billed for over a minute beyond that: nobody heard of its end."""
+    if left.ended is None or left.ended < (row.start or 0):
+        return None
+    return moment(left.ended) if (row.start or 0) + row.billed_s - left.ended > SLACK_S else None
 
 
 def _began_before(row: Ended, left: Marks) -> bool:
@@ -477,6 +487,7 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
             "counted_seconds": 0,
             "exit_code": left.exit_code,
             "reason": "forgotten by Slurm",
+            "marked_at": None,
             "goes_on": goes_on,
         }
         _insert(conn, cluster, {fact["run"]: fact})

@@ -57,6 +57,7 @@ CREATE TABLE slurm_run (                   -- each ended run, in the order in wh
     exit_code       integer,
     reason          text NOT NULL DEFAULT '',
     goes_on         boolean NOT NULL,
+    marked_at       timestamptz,           -- its end by the marks of its wrapper, where Slurm's is much later
     PRIMARY KEY (cluster, run),
     UNIQUE (cluster, seq),
     UNIQUE (job, task, attempt, restart)

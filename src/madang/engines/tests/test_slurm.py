@@ -399,6 +399,20 @@ def test_f1_a_second_copy_that_the_controller_gave_up_is_not_the_run():
     assert not records._began_before(given_up, Marks(1050, 1051, 1051, 143))
 
 
+@pytest.mark.parametrize(
+    ("ended", "marked"),
+    [(1030, 1030), (1059, 1059), (1060, None), (1119, None), (None, None), (900, None)],  # 900: an older start's
+)
+def test_f3_a_run_that_was_billed_for_more_than_a_minute_beyond_its_marks_is_marked(ended, marked):
+    row = answers.ended(
+        *[[*("9", "7", "7", "1000", "1000", "1120", "120", "COMPLETED", "0:0", "gres/gpu=1,gres/gpu:h100=1"),
+           *("n1", "60", "a", "b", "kim", "h100", "")]]
+    )  # fmt: skip
+    assert row
+    found = records._marked(row, Marks(1001, ended, ended, None if ended is None else 0))
+    assert found == (None if marked is None else answers.moment(marked))
+
+
 @ON_SLURM
 def test_an_array_that_was_cancelled_before_slurm_looked_at_it_has_ended_in_all_of_its_tasks(rig):
     """Neither the accounting nor the queue names its tasks: a naive adapter takes it for running for ever."""

@@ -316,6 +316,13 @@ class StrayForm(Form):
     )
 
 
+class ExcessForm(Form):
+    """Why a charge is given back, or kept."""
+
+    run = forms.IntegerField(widget=forms.HiddenInput)
+    reason = TextField(label=_("What you looked at"), max_length=400)
+
+
 class DrainForm(Form):
     """Why a node is to take no more jobs."""
 

@@ -495,6 +495,14 @@ def strays() -> list[Stray]:
     return list(Stray.objects.filter(answer="")[:STRAYS])
 
 
+def excess() -> list[Run]:
+    """Runs that were charged beyond their end, by their own marks, and that nobody has answered, newest first."""
+    rows = Run.objects.filter(marked_at__isnull=False, answer="").select_related(
+        "job__allocation__grant__organization", "job__allocation__resource"
+    )
+    return list(rows.defer("job__script").order_by("-id")[:STRAYS])
+
+
 def accounts(clusters: Sequence[Cluster]) -> list[PosixAccount]:
     """The user names on these clusters, newest first."""
     rows = PosixAccount.objects.filter(cluster__in=clusters).select_related("person", "cluster")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("metrics", views.figures, name="metrics"),
     path("nodes/", views.nodes, name="nodes"),
     path("strays/", views.strays, name="strays"),
+    path("excess/", views.excess, name="excess"),
     path("accounts/", views.accounts, name="accounts"),
     path("partitions-add/", views.add_partition, name="add_partition"),
     path("templates/", views.templates, name="templates"),

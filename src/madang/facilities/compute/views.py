@@ -24,6 +24,7 @@ from madang.facilities.compute.forms import (
     AccountForm,
     ClusterForm,
     DrainForm,
+    ExcessForm,
     FilesForm,
     PartitionForm,
     StrayForm,
@@ -138,6 +139,27 @@ def strays(request: HttpRequest) -> HttpResponse:
                 job_actions.answer_stray(me(request), stray=row, answer=row.form.cleaned_data["answer"])
                 return redirect("compute:strays")
     return render(request, "compute/strays.html", {"strays": rows}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def excess(request: HttpRequest) -> HttpResponse:
+    """What was charged beyond the end of a run, as its cluster was away: given back, or kept."""
+    require(request.user, Role.OPERATOR)
+    asked, status = number(request.POST.get("run")), 200
+    rows: list[Any] = list(queries.excess())
+    for row in rows:
+        given = request.POST if row.pk == asked else None
+        row.form = ExcessForm(given, initial={"run": row.pk}, auto_id=f"run-{row.pk}-%s")
+        if given is None:
+            continue
+        status = 422
+        if row.form.is_valid():
+            with row.form.refusals():
+                reason = row.form.cleaned_data["reason"]
+                job_actions.answer_excess(me(request), run=row, give_back="give_back" in given, reason=reason)
+                return redirect("compute:excess")
+    return render(request, "compute/excess.html", {"rows": rows}, status=status)
 
 
 @login_required

@@ -71,6 +71,7 @@ def _of_slurm(code: str) -> str:
         "backlog": _("Messages wait for the accounting. Beyond its limit they are lost."),
         "runaway": _("The accounting still waits for the end of these jobs, which don't run:"),
         "strays": _("Runs that belong to nobody:"),
+        "excess": _("Runs that were charged beyond their end, by their own marks:"),
         "counts_apart": _("Slurm and the ledger have counted these budgets differently:"),
     }.get(code, "")
 
@@ -100,6 +101,8 @@ VERBS = {
     "correct_usage": lambda: pgettext("job", "Charged anew: the engine says otherwise than before"),
     "adopt": lambda: pgettext("job", "Found: submitted to the cluster itself"),
     "delete_files": lambda: pgettext("job", "Files deleted"),
+    "give_back": lambda: pgettext("job", "Given back: it had ended before"),
+    "keep_charge": lambda: pgettext("job", "Looked at, and kept as charged"),
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -15,8 +16,9 @@ from madang.facilities.compute.models import Cluster, Partition
 from madang.facilities.compute.tests import make
 from madang.identity.tests import make as identity
 from madang.jobs import nodes, poller
-from madang.jobs.models import Job, Node, Watch
+from madang.jobs.models import Job, Node, Run, Watch
 from madang.jobs.tests import make as jobs
+from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
 NOTHING = {"allocation": "", "gpus": "", "limit_s": "", "name": "", "script": "", "arguments": ""}
@@ -406,6 +408,28 @@ def test_nodes_are_shown_by_state_and_an_operator_drains_one_with_a_reason():
     assert keeper.post("/compute/nodes/", {"node": node.pk, "reason": "mine"}).status_code == 403
     assert browser(identity.person()).get("/compute/nodes/").status_code == 403
     assert Client().get("/compute/nodes/").status_code == 302
+
+
+def test_what_was_charged_too_long_is_shown_to_operators_and_answered_on_its_page():
+    row = make.allocation()
+    job = make.job(row, name="<b>긴 작업</b>")
+    begun = now() - timedelta(hours=1)
+    facts = {
+        "started_at": begun,
+        "ended_at": begun + timedelta(seconds=400),
+        "marked_at": begun + timedelta(seconds=100),
+    }
+    run = Run.objects.create(job=job, key="k", attempt=1, outcome="completed", gpu_seconds=400, **facts)
+    boss = browser(identity.operator())
+    page = boss.get("/compute/excess/").content.decode()
+    assert ("&lt;b&gt;" in page, "<b>긴" in page, str(job.uuid) in page) == (True, False, True)
+    assert boss.post("/compute/excess/", {"run": run.pk, "reason": "", "keep": "1"}).status_code == 422
+    assert boss.post("/compute/excess/", {"run": run.pk, "reason": "looked", "keep": "1"}).status_code == 302
+    assert Run.objects.get().answer == "kept"
+    assert "Nothing was charged too long" in boss.get("/compute/excess/").content.decode()
+    assert boss.post("/compute/excess/", {"run": "x", "reason": "looked"}).status_code == 200
+    for person in (jobs.holder(row), identity.steward(), identity.auditor()):
+        assert browser(person).get("/compute/excess/").status_code == 403
 
 
 @pytest.mark.parametrize("query", ["state=x", "page=0", "page=-1", "page=x", "page=99999999999", "page=10000"])
