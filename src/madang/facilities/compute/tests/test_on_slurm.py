@@ -15,13 +15,14 @@ import pytest
 from django.db import connection
 
 from madang.engines.base import Unavailable
-from madang.engines.slurm import Commands, handing
+from madang.engines.slurm import Commands, handing, records
 from madang.engines.tests import clusters
 from madang.facilities.compute import queries
 from madang.facilities.compute.models import EngineKind, Partition, PosixAccount
 from madang.facilities.compute.storage import folder_of
 from madang.facilities.compute.tests import make
 from madang.grants.models import Allocation
+from madang.identity.tests import make as identity
 from madang.jobs import actions, poller
 from madang.jobs import queries as job_queries
 from madang.jobs.models import Job, Run, Stray, Watch
@@ -175,10 +176,10 @@ def test_a_requeued_run_is_charged_and_the_next_one_has_a_hold_again(slurm, plac
     assert Entry.objects.filter(kind="hold", ext_key__startswith=str(job.uuid)).count() == len(runs)
 
 
-def killed(slurm: Any, name: str) -> None:
+def killed(slurm: Any, name: str, by: signal.Signals = signal.SIGKILL) -> None:
     """A daemon with all that it started, as if the machine had lost power."""
     pid = int((slurm.run / "slurm" / f"{name}.pid").read_text())
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, by)
     until_gone(pid)
 
 
@@ -226,6 +227,27 @@ def test_f1_a_controller_killed_after_twenty_submissions_forgets_nothing_that_we
     assert not Stray.objects.filter(budget=f"allocation-{row.pk}").exists()
     watch = Watch.objects.get()
     assert "leaked_gpus" not in {warning["code"] for warning in watch.health["warnings"]}
+    assert verify() == []
+
+
+def test_f3_what_was_billed_while_the_controller_was_away_is_given_back(slurm, place, monkeypatch):
+    monkeypatch.setattr(records, "SLACK_S", 8)
+    row = make.allocation(place)
+    told(row)
+    job = make.job(row, script="#!/bin/sh\necho up\nsleep 11\n", limit_s=120)
+    actions.hand_over(job)
+    until(lambda: "up" in queries.log_tail(job).text)
+    killed(slurm, "slurmctld", signal.SIGTERM)  # it saves that the job runs
+    time.sleep(28)
+    slurm.start_controller()
+    job = until(lambda: resume(slurm) or Job.objects.filter(pk=job.pk, state="ended").first(), 200)
+    (run,) = job_queries.runs_of(job)
+    assert (job.outcome, run.entry is None) == ("completed", False)
+    assert run.gpu_seconds > 20
+    assert 10 <= (run.marked_at - run.started_at).total_seconds() <= 15
+    actions.answer_excess(identity.operator(), run=run, give_back=True, reason="the marks are right")
+    held, _debited, left = jobs.balance(row)
+    assert (held, row.amount - left) == (0, int((run.marked_at - run.started_at).total_seconds()))
     assert verify() == []
 
 
