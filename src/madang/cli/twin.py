@@ -214,6 +214,79 @@ def run(
 
 @twin.command()
 @clear
+def site(
+    trace: TraceFile,
+    file: Annotated[Path, typer.Argument(help="The site, TOML: docs/twin.md shows one.", show_default=False)],
+    policy: Annotated[Literal["fcfs", "easy"], typer.Option(help="By which rule jobs start.")] = "easy",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs, each with other failures and patience.")] = 5,
+    starts: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write id,start of every job that started to this file, of the first run."),
+    ] = None,
+    columns: Map = "",
+    encoding: Encoding = "utf-8",
+    json: Json = False,
+) -> None:
+    """Replay a trace on nodes with what befalls them: deliveries, maintenance, failures, grants, people who give up."""
+    from madang.twin import BadInput
+    from madang.twin.site import FATES, replay
+    from madang.twin.sure import band
+    from madang.twin.worldfile import read_world
+
+    read = _read(trace, None, columns, encoding)
+    world = read_world(file, read.offset)
+    runs = [replay(read, world, policy, seed) for seed in range(seeds if world.failures or world.patience else 1)]
+    first = runs[0]
+    in_order = sorted(range(len(read)), key=read.row.__getitem__)
+    _write(starts, [(read.id[job], read.offset + first.starts[job]) for job in in_order if first.starts[job] >= 0])
+    measured = [run.measures for run in runs if run.measures]
+    if not measured:
+        raise BadInput("not one job was done: are the parts large enough, and the grants open?")
+    bands = {
+        "mean wait": band([its.wait.mean for its in measured], "seeds"),
+        "p95 wait": band([its.wait.p95 for its in measured], "seeds"),
+        "utilization": band([its.utilization for its in measured], "seeds"),
+    }
+    if json:
+        each = [
+            {"fates": run.fates, "by_grant": run.by} | (run.measures.as_dict() if run.measures else {}) for run in runs
+        ]
+        label = {"policy": policy, "seeds": len(runs), "gpus": world.gpus}
+        as_json(label | {"bands": {name: its.as_dict() for name, its in bands.items()}, "runs": each} | _input(read))
+        return
+    _tell(read)
+    several = len(runs) > 1
+    rows = [["policy", policy], ["GPUs", f"{world.gpus:,}"]]
+    for name, its in bands.items():
+        how = "{:.2%}" if name == "utilization" else "{:,.0f} s"
+        width = f" ({how.format(its.low)} to {how.format(its.high)} over {len(runs)} runs)" if several else ""
+        rows.append([name, how.format(its.mean) + width])
+    count = len(runs)
+    for fate in FATES:
+        if times := sum(run.fates.get(fate, 0) for run in runs):
+            rows.append([f"jobs {fate}" if fate != "waiting" else "jobs that wait in the end", f"{times / count:,.0f}"])
+    rows.append(["jobs stopped", f"{sum(its.stops for its in measured) / count:,.0f} times"])
+    lost = sum(its.lost_gpu_seconds for its in measured) / count
+    rows.append(["GPU-seconds lost by that", f"{lost:,.0f}"])
+    table(["", ""], rows)
+    if first.by:
+        table(
+            ["grant", "jobs", "done", "refused", "cancelled", "gave up", "GPU-hours used", "of"],
+            [
+                [name, f"{its['jobs']:,}"]
+                + [f"{its['fates'].get(fate, 0):,}" for fate in ("done", "refused", "cancelled", "gave up")]
+                + [f"{its['gpu_seconds'] / 3600:,.0f}", _hours(its["granted"])]
+                for name, its in first.by.items()
+            ],
+        )
+
+
+def _hours(seconds: int | None) -> str:
+    return "no end" if seconds is None else f"{seconds / 3600:,.0f}"
+
+
+@twin.command()
+@clear
 def plan(
     file: Annotated[Path, typer.Argument(help="The plan, TOML: docs/twin.md shows one.", show_default=False)],
     processes: Annotated[int, typer.Option(min=1, max=256, help="Processor cores to use; the answer is the same.")] = 1,

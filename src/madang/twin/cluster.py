@@ -94,7 +94,11 @@ class Nodes:
 
     def find(self, gpus: int) -> Placement | None:
         """Where a job of `gpus` would go now, or None."""
-        each, level = self.each, self.level
+        return self.find_in(self.level, gpus)
+
+    def find_in(self, level: list[list[int]], gpus: int) -> Placement | None:
+        """Where a job would go if the nodes of `level` were all."""
+        each = self.each
         if gpus <= each:
             for free in range(each, gpus - 1, -1) if self.spread else range(gpus, each + 1):
                 if level[free]:

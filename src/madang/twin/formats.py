@@ -36,6 +36,7 @@ _SACCT_TIMES = ("Submit", "Eligible", "Start", "End")
 _NONE = frozenset({"", "none", "unknown", "null", "nan", "nat", "na", "n/a"})
 _SWF = re.compile(r"\s*(;|(-?\d+(\.\d+)?[ \t]+){17}-?\d+(\.\d+)?\s*(\n|$))")  # a comment, or 18 numbers
 _GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
+_TYPES = re.compile(r"(?:^|,)gres/gpu:([^=,:]+)[^=,]*=\d+")
 _TYPED_GPUS = re.compile(r"(?:^|,)gres/gpu:[^=,]+=(\d+)")
 
 
@@ -244,7 +245,7 @@ def _swf_slowly(line: int, part: list[str]) -> Refusal | list[int]:
 
 
 def _sacct(text: str) -> Raw:
-    raw = Raw(more={name: [] for name in ("partition", "account", "user", "qos")})
+    raw = Raw(more={name: [] for name in ("partition", "account", "user", "qos", "gpu_type")})
     lines = text.split("\n")
     header = [name.strip() for name in lines[0].lstrip("\ufeff").rstrip("\r").rstrip("|").split("|")]
     place = {name: header.index(name) for name in header}
@@ -303,6 +304,7 @@ def _sacct_row(raw: Raw, line: int, row: Mapping[str, str], clock: Callable[[Any
     raw.wait.append(start - arrival if start != UNKNOWN else UNKNOWN)
     for name, column in (("partition", "Partition"), ("account", "Account"), ("user", "User"), ("qos", "QOS")):
         raw.more[name].append(row.get(column, ""))
+    raw.more["gpu_type"].append(tres_type(row["AllocTRES"]) or tres_type(row.get("ReqTRES", "")))
     return None
 
 
@@ -319,6 +321,16 @@ def tres_gpus(tres: str) -> int:
     if found := _GPUS.search(tres):
         return int(found[1])
     return sum(map(int, _TYPED_GPUS.findall(tres)))
+
+
+def tres_type(tres: str) -> str:
+    """The one type of GPU in a list of trackable resources; empty where there are none or several.
+
+    >>> [tres_type(tres) for tres in ("gres/gpu=8,gres/gpu:h100=8", "gres/gpu:a100=2,gres/gpu:h100=1", "cpu=4")]
+    ['h100', '', '']
+    """
+    found = set(_TYPES.findall(tres))
+    return found.pop() if len(found) == 1 else ""
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

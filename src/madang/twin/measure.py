@@ -64,7 +64,7 @@ class Measures:
         return asdict(self)
 
 
-def measure(trace: Trace, starts: Sequence[int], gpus: int, stretches: Sequence[Stretch] = ()) -> Measures:
+def measure(trace: Trace, starts: Sequence[int], gpus: float, stretches: Sequence[Stretch] = ()) -> Measures:
     """The measures of a schedule: `starts[i]` is when job i of the trace starts, on the trace's canonical clock. Where
     jobs were stopped, `stretches` are all in which one held its GPUs: its waits add up."""
     ends, held = _held(trace, starts, stretches)

@@ -7,7 +7,7 @@ goes in this order: ends, arrivals, then one pass of the policy.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import groupby
 from operator import itemgetter
@@ -204,7 +204,7 @@ def easy_nodes(jobs: Jobs, machine: Machine) -> list[int]:
         del queue[:first]
         if len(queue) < 2:
             continue
-        later = _Later(room, due, need[queue[0]])
+        later = Later(room, due, need[queue[0]])
         stay = queue[:1]
         for job in queue[1:]:
             found = room.find(need[job])
@@ -216,20 +216,25 @@ def easy_nodes(jobs: Jobs, machine: Machine) -> list[int]:
     return starts
 
 
-class _Later:
+class Later:
     """The nodes at the time `at` when the head of the queue can be placed."""
 
+    out: Collection[int] = ()  # nodes that are no use to the head, and aren't counted
+
     def __init__(self, room: Nodes, due: list[tuple[int, int, Placement]], wanted: int) -> None:
-        self.room, self.wanted = room, wanted
+        self.room, self.wanted, self.at = room, wanted, NEVER
         self.count = [len(nodes) for nodes in room.level]
         self.free: dict[int, int] = {}  # of the nodes where it differs from what is free now
+        self.look(due)
+
+    def look(self, due: list[tuple[int, int, Placement]]) -> None:
+        """Find `at`; it stays NEVER where what runs isn't all that is in the way: then the head holds nobody up."""
         for at, group in groupby(due, itemgetter(0)):
             for _at, _job, placed in group:
                 self._change(placed, self.free, self.count, 1)
-            if suffices(self.count, wanted):
+            if suffices(self.count, self.wanted):
                 self.at = at
                 return
-        raise AssertionError("a job larger than the machine is never queued")
 
     def admits(self, placed: Placement, *, in_time: bool) -> bool:
         """Whether a job may start there. If so, what it leaves at `at` is remembered: the caller starts it."""
@@ -248,8 +253,9 @@ class _Later:
         for node, gpus in placed:
             before = free.get(node, self.room.free[node])
             free[node] = before + sign * gpus
-            count[before] -= 1
-            count[free[node]] += 1
+            if node not in self.out:
+                count[before] -= 1
+                count[free[node]] += 1
 
 
 class Profile:

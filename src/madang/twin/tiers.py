@@ -49,12 +49,31 @@ class Stretch(NamedTuple):
     stopped: bool
 
 
+class Work:
+    """Of each job, the work that no stop can undo any more, and what its next start takes beyond work."""
+
+    def __init__(self, count: int, checkpoint_s: int, restart_s: int) -> None:
+        self.checkpoint_s, self.restart_s = checkpoint_s, restart_s
+        self.saved, self.extra_s = [0] * count, [0] * count
+
+    def more(self, job: int) -> int:
+        """By how many seconds it runs longer than it would from its beginning (shorter, if negative)."""
+        return self.extra_s[job] - self.saved[job]
+
+    def stop(self, job: int, held_s: int) -> None:
+        """It is stopped after it held its GPUs for so long."""
+        worked = self.saved[job] + max(0, held_s - self.extra_s[job])
+        if self.checkpoint_s:
+            self.saved[job] = max(self.saved[job], worked // self.checkpoint_s * self.checkpoint_s)
+        self.extra_s[job] = self.restart_s
+
+
 def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) -> list[Stretch]:
     """Every stretch of every job, in the order of their ends."""
     submit, run, need, limit = jobs
     count = len(submit)
     stretches: list[Stretch] = []
-    saved, begun, extra_s = [0] * count, [0] * count, [0] * count
+    work, begun = Work(count, rules.checkpoint_s, rules.restart_s), [0] * count
     ends: dict[int, int] = {}  # of what holds GPUs
     until: dict[int, int] = {}  # by its limit
     stopping: set[int] = set()
@@ -78,8 +97,8 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
         nonlocal free
         free -= need[job]
         begun[job] = t
-        left = extra_s[job] - saved[job]
-        lasts(job, t + run[job] + left, t + limit[job] + left)
+        more = work.more(job)
+        lasts(job, t + run[job] + more, t + limit[job] + more)
         if rules.exempt_s:
             heappush(ripe, t + rules.exempt_s)
 
@@ -94,10 +113,7 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
             insort(queue, job, key=order)
 
     def stop(job: int) -> None:
-        worked = saved[job] + max(0, t - begun[job] - extra_s[job])
-        if rules.checkpoint_s:
-            saved[job] = max(saved[job], worked // rules.checkpoint_s * rules.checkpoint_s)
-        extra_s[job] = rules.restart_s
+        work.stop(job, t - begun[job])
         stopping.add(job)
         if rules.grace_s:
             lasts(job, t + rules.grace_s, t + rules.grace_s)
@@ -148,7 +164,7 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
             continue
         shadow, extra = reservation(need[queue[0]], free, due, need)
         for job in queue[1:]:
-            lasting = t + limit[job] + extra_s[job] - saved[job] > shadow
+            lasting = t + limit[job] + work.more(job) > shadow
             if need[job] <= free and (need[job] <= extra or not lasting):
                 extra -= need[job] if lasting else 0
                 queue.remove(job)

@@ -137,3 +137,70 @@ def test_a_plan_is_simulated_from_its_file(tmp_path):
     path.write_text("gpus = 16\n", encoding="utf-8")
     wrong = ask("plan", path)
     assert (wrong.exit_code, "start is a day like" in wrong.stderr) == (2, True)
+
+
+SITE = """
+grants_by = "account"
+[[part]]
+name = "gpu"
+nodes = 1
+nodes_of = 4
+[[maintenance]]
+nodes = [0, 0]
+from = 30
+until = 50
+[[grant]]
+name = "lab"
+gpu_hours = 1
+largest_gpus = 3
+"""
+
+
+def test_a_site_says_what_befell_its_jobs_and_what_its_grants_used(tmp_path):
+    trace, site, out = tmp_path / "t.csv", tmp_path / "site.toml", tmp_path / "starts.csv"
+    trace.write_text(
+        "id,submit,run,gpus,limit,account\na,1000,10,3,20,lab\nb,1001,15,4,20,\nc,1002,5,4,5,lab\nd,1003,10,1,9,lab\n"
+    )
+    site.write_text(SITE)
+    answer = ask("site", trace, site, "--json", "--starts", out)
+    assert answer.exit_code == 0, answer.output
+    said = json.loads(answer.stdout)
+    (run,) = said["runs"]  # nothing is drawn
+    assert (said["seeds"], said["bands"]["mean wait"]["mean"]) == (1, 16.333333333333332)
+    assert run["fates"] == {"done": 3, "refused": 1}
+    assert run["by_grant"] == {
+        "lab": {"jobs": 3, "fates": {"done": 2, "refused": 1}, "gpu_seconds": 39, "granted": 3600}
+    }
+    assert out.read_text() == "id,start\na,1000\nb,1050\nd,1003\n"
+    assert "no part" not in ask("site", trace, site).stdout
+    for word in ("mean wait", "refused", "lab", "GPU-hours used"):
+        assert word in ask("site", trace, site).stdout
+
+
+def test_a_site_with_failures_is_run_for_every_seed_and_alike_again(tmp_path, trace):
+    site = tmp_path / "site.toml"
+    site.write_text(
+        SITE.partition("[[grant]]")[0] + '[failures]\nnode_hours = 0.005\nrepair_hours = 0.001\nsource = "none"\n'
+    )
+    first, again = (ask("site", trace, site, "--seeds", 3, "--json").stdout for _ in range(2))
+    assert first == again
+    assert len(json.loads(first)["runs"]) == 3
+    assert sum(run["stops"] for run in json.loads(first)["runs"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("nodes = 1", "nodes = 9.5"), "part 1: nodes is a whole number"),
+        (("largest_gpus = 3", "largest = 3"), "grant 1: 'largest' is none of"),
+        (('name = "lab"', 'name = "lab"\n[[grant]]\nname = "nobody"'), "no job of the trace has the account"),
+        (("[[part]]", "[[part]]\nx = 1"), "part 1: 'x' is none of"),
+    ],
+)
+def test_a_site_that_can_not_be_read_is_said_in_a_line(tmp_path, trace, change, said):
+    site = tmp_path / "site.toml"
+    site.write_text(SITE.replace(*change))
+    answer = ask("site", trace, site)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr

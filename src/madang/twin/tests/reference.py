@@ -306,3 +306,210 @@ class Tiered:
             until = t + limit - self.saved(job) + self.over(job, len(self.of(job)))
             if wants <= self.free(t) and (until <= begin or left(begin) - need >= wants):
                 self.go(t, job)
+
+
+class Worldly:
+    """What befalls a site, by the words of its definition: every question is answered from the history."""
+
+    def __init__(self, jobs: list[Job], world: Any, part: list[int], grant: list[int], answers: Any, backfill: bool):
+        self.jobs, self.world, self.part, self.grant = jobs, world, part, grant
+        self.answers, self.backfill = answers, backfill
+        self.parts, self.grants = list(world.parts.values()), list(world.grants.values())
+        self.arrivals: list[list[int]] = [[] for _ in jobs]  # of each job's attempts
+        self.coming = {job: submit for job, (submit, *_rest) in enumerate(jobs)}
+        self.fates: dict[int, str] = {}
+        self.stretches: list[dict[str, Any]] = []
+
+    def simulate(self) -> tuple[list[str], list[tuple[int, int, int, bool]]]:
+        t = -1
+        while known := [u for u in self.instants() if u > t]:
+            t = min(known)
+            self.happen(t)
+            for number in range(len(self.parts)):
+                self.look(t, number)
+        fates = [self.fates.get(job, "waiting") for job in range(len(self.jobs))]
+        return fates, [(s["job"], s["start"], s["end"], s["stopped"]) for s in self.stretches]
+
+    def instants(self) -> list[int]:
+        found = [*self.coming.values(), *(s["end"] for s in self.stretches)]
+        found += [down.begin for down in self.world.downs] + [down.end for down in self.world.downs]
+        found += [its.end for its in self.grants]
+        for job, arrivals in enumerate(self.arrivals):
+            found += [at + self.parts[self.part[job]].switch_wait_s for at in arrivals]
+            if self.answers and arrivals:
+                found.append(arrivals[-1] + self.answers(job, len(arrivals) - 1)[0])
+        return [u for u in found if u < 1 << 40]
+
+    def happen(self, t: int) -> None:
+        for stretch in self.stretches:
+            if stretch["end"] == t and not stretch["stopped"]:
+                self.fates[stretch["job"]] = "done"
+        for down in self.world.downs:
+            for stretch in self.holding(t):
+                hit = range(down.first, down.first + down.count)
+                if down.begin == t and self.part[stretch["job"]] == down.part and set(hit) & set(stretch["where"]):
+                    stretch["end"], stretch["stopped"] = t, True
+                    its = self.grant[stretch["job"]]
+                    if its >= 0 and self.grants[its].end <= t:
+                        self.fates[stretch["job"]] = "cancelled"
+        for job in self.waiting(t):
+            if self.grant[job] >= 0 and self.grants[self.grant[job]].end == t:
+                self.fates[job] = "cancelled"
+        for job in self.waiting(t) if self.answers else []:
+            patience, after = self.answers(job, len(self.arrivals[job]) - 1)
+            if self.arrivals[job][-1] + patience == t and not self.of(job):
+                self.fates[job] = "gave up"
+                if after >= 0:
+                    self.coming[job] = t + after
+        for job in sorted(job for job, at in self.coming.items() if at == t):
+            del self.coming[job]
+            self.fates.pop(job, None)
+            refused = not self.takes(t, job)
+            self.arrivals[job].append(t)
+            if refused:
+                self.fates[job] = "refused"
+
+    def takes(self, t: int, job: int) -> bool:
+        _submit, _run, need, limit = self.jobs[job]
+        its = self.parts[self.part[job]]
+        if need > its.nodes * its.nodes_of:
+            return False
+        if self.grant[job] < 0:
+            return True
+        grant, taken = self.grants[self.grant[job]], 0
+        for other, (_submit, run, gpus, longest) in enumerate(self.jobs):
+            if self.grant[other] == self.grant[job] and self.arrivals[other]:
+                fate = self.fates.get(other, "there")
+                taken += gpus * (run if fate == "done" else longest if fate == "there" and other != job else 0)
+        limits = ((need, grant.gpus_at_once), (need, grant.largest), (limit, grant.longest_s))
+        limits = (*limits, (taken + need * limit, grant.gpu_seconds))
+        return grant.begin <= t < grant.end and all(most is None or asked <= most for asked, most in limits)
+
+    def of(self, job: int) -> list[dict[str, Any]]:
+        return [stretch for stretch in self.stretches if stretch["job"] == job]
+
+    def holding(self, t: int) -> list[dict[str, Any]]:
+        return [stretch for stretch in self.stretches if stretch["start"] <= t < stretch["end"]]
+
+    def waiting(self, t: int) -> list[int]:
+        busy = {stretch["job"] for stretch in self.holding(t)}
+        there = [job for job, at in enumerate(self.arrivals) if at and job not in self.fates and job not in busy]
+        return sorted(there, key=lambda job: (self.arrivals[job][-1], job))
+
+    def work(self, job: int) -> tuple[int, int]:
+        """(what is saved, what the next start takes beyond work)."""
+        saved, every, before = 0, self.world.checkpoint_s, 0
+        for stretch in self.of(job):
+            if stretch["stopped"]:
+                held = stretch["end"] - stretch["start"] - before
+                worked = saved + max(0, held) * 100 // (100 + stretch["percent"])
+                saved = max([saved, *(mark for mark in range(0, worked + 1, every))]) if every else 0
+                before = self.world.restart_s
+        return saved, before
+
+    def lasts(self, job: int, percent: int) -> tuple[int, int]:
+        saved, before = self.work(job)
+        run, limit = self.jobs[job][1] - saved, self.jobs[job][3] - saved
+        return math.ceil(run * (100 + percent) / 100) + before, math.ceil(limit * (100 + percent) / 100) + before
+
+    def nodes(self, t: int, number: int, u: int, until: int) -> dict[int, int]:
+        """The free GPUs at u of the nodes that, as far as is known at t, are there from u until then."""
+        free = {node: self.parts[number].nodes_of for node in range(self.parts[number].nodes)}
+        for down in self.world.downs:
+            there_not = down.begin <= t < down.end or (u == t and down.begin <= u < down.end)
+            if down.announced:
+                there_not = down.begin < until and u < down.end
+            if down.part == number and there_not:
+                for node in range(down.first, down.first + down.count):
+                    free.pop(node, None)
+        for stretch in self.holding(t):
+            if self.part[stretch["job"]] == number and stretch["until"] > u:
+                for node, gpus in stretch["where"].items():
+                    if node in free:
+                        free[node] -= gpus
+        return free
+
+    def place(self, number: int, free: dict[int, int], need: int, leaves: str) -> dict[int, int] | None:
+        its = self.parts[number]
+        if need <= its.nodes_of:
+            sign = 1 if its.place == "pack" else -1
+            fitting = [(sign * gpus, node) for node, gpus in free.items() if gpus >= need]
+            return {min(fitting)[1]: need} if fitting else None
+        whole, rest = divmod(need, its.nodes_of)
+        empty = [node for node in sorted(free) if free[node] == its.nodes_of]
+        leaf = (lambda node: node // its.leaf) if its.leaf else (lambda node: 0)
+        of = {name: [node for node in empty if leaf(node) == name] for name in sorted({leaf(node) for node in empty})}
+
+        def with_rest(nodes: list[int], among: set[int]) -> dict[int, int] | None:
+            found = dict.fromkeys(nodes, its.nodes_of)
+            if rest:
+                fitting = [(free[n], n) for n in free if free[n] >= rest and n not in found and leaf(n) in among]
+                if not fitting:
+                    return None
+                found[min(fitting)[1]] = rest
+            return found
+
+        if leaves == "one":
+            for _count, name in sorted((len(nodes), name) for name, nodes in of.items()):
+                found = with_rest(of[name][:whole], {name}) if len(of[name]) >= whole else None
+                if found:
+                    return found
+            return None
+        chosen: list[int] = []
+        for _count, name in sorted((-len(nodes), name) for name, nodes in of.items()):
+            chosen += of[name][: whole - len(chosen)]
+        if len(chosen) < whole:
+            return None
+        return with_rest(chosen, {leaf(node) for node in chosen}) or with_rest(chosen, {leaf(node) for node in free})
+
+    def find(self, t: int, job: int) -> dict[int, int] | None:
+        number, need = self.part[job], self.jobs[job][2]
+        its = self.parts[number]
+        found = self.place(number, self.nodes(t, number, t, t + self.lasts(job, 0)[1]), need, "one")
+        late = t >= self.arrivals[job][-1] + its.switch_wait_s
+        if found is None and its.leaf and late and need > its.nodes_of:
+            free = self.nodes(t, number, t, t + self.lasts(job, its.across_percent)[1])
+            found = self.place(number, free, need, "any")
+        return found
+
+    def slower(self, job: int, where: dict[int, int]) -> int:
+        its = self.parts[self.part[job]]
+        return its.across_percent if its.leaf and len({node // its.leaf for node in where}) > 1 else 0
+
+    def go(self, t: int, job: int, where: dict[int, int]) -> None:
+        percent = self.slower(job, where)
+        run, limit = self.lasts(job, percent)
+        mine = {"job": job, "start": t, "end": t + run, "until": t + limit, "where": where}
+        self.stretches.append({**mine, "stopped": False, "percent": percent})
+
+    def over(self, t: int, job: int) -> bool:
+        its = self.grant[job]
+        if its < 0 or self.grants[its].gpus_at_once is None:
+            return False
+        running = sum(self.jobs[s["job"]][2] for s in self.holding(t) if self.grant[s["job"]] == its)
+        return running + self.jobs[job][2] > self.grants[its].gpus_at_once
+
+    def look(self, t: int, number: int) -> None:
+        head, begin = -1, 0
+        for job in [job for job in self.waiting(t) if self.part[job] == number]:
+            if self.over(t, job):
+                continue
+            found = self.find(t, job)
+            if head < 0:
+                if found:
+                    self.go(t, job, found)
+                    continue
+                if not self.backfill:
+                    return
+                head, need, limit = job, self.jobs[job][2], self.lasts(job, 0)[1]
+                ends = [s["until"] for s in self.holding(t) if self.part[s["job"]] == number]
+                ends += [down.end for down in self.world.downs if down.announced and down.part == number]
+                fits = lambda u, n=need, x=limit: self.place(number, self.nodes(t, number, u, u + x), n, "any")  # noqa: E731
+                begin = min((u for u in ends if t < u < 1 << 40 and fits(u)), default=1 << 60)
+            elif found:
+                if t + self.lasts(job, self.slower(job, found))[1] > begin:
+                    free = self.nodes(t, number, begin, begin + limit)
+                    left = {node: gpus - found.get(node, 0) for node, gpus in free.items()}
+                    if self.place(number, left, need, "any") is None:
+                        continue
+                self.go(t, job, found)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,8 @@ from typing import Any
 import pytest
 
 from madang.twin import Machine, plain
-from madang.twin.tests.reference import Job, Reference, Tiered
+from madang.twin.tests.reference import Job, Reference, Tiered, Worldly
+from madang.twin.tests.test_world import site
 
 ROOM = Path(plain.__file__).parent
 CASES = 1500
@@ -66,13 +68,41 @@ TIERS = {
     "the earliest is stopped": ("(tier[other], -begun[other], -other)", "(tier[other], begun[other], -other)"),
     "the higher of the lower tiers is stopped": ("(tier[other], -begun[other]", "(-tier[other], -begun[other]"),
     "the GPUs are free at once": ("if rules.grace_s:", "if False:"),
-    "a restart costs nothing": ("extra_s[job] = rules.restart_s", "extra_s[job] = 0"),
-    "a restart is work": ("t - begun[job] - extra_s[job])", "t - begun[job])"),
-    "every second is a checkpoint": ("worked // rules.checkpoint_s * rules.checkpoint_s", "worked"),
-    "an older checkpoint is forgotten": ("max(saved[job], worked //", "max(0, worked - saved[job] //"),
+    "a restart costs nothing": ("extra_s[job] = self.restart_s", "extra_s[job] = 0"),
+    "a restart is work": ("held_s - self.extra_s[job])", "held_s)"),
+    "every second is a checkpoint": ("worked // self.checkpoint_s * self.checkpoint_s", "worked"),
+    "an older checkpoint is forgotten": ("max(self.saved[job], worked //", "max(0, worked - self.saved[job] //"),
     "who becomes old enough isn't noticed": ("ripe[0] if ripe and queue else NEVER", "NEVER"),
-    "who was stopped goes to the end": ("-tier[job], job", "-tier[job], job + len(submit) * bool(extra_s[job])"),
+    "who was stopped goes to the end": ("-tier[job], job", "-tier[job], job + len(submit) * bool(work.extra_s[job])"),
     "the head is delayed": ("need[job] <= extra or not lasting", "True"),
+}  # fmt: skip
+WORLD = {
+    "maintenance takes nobody by surprise but the scheduler": ("upto <= begin or since >= end for", "True for"),
+    "a failure is foreseen": ("not self.lost[node] and all(", "all("),
+    "what ran on a node goes on": ("for job in sorted(there):", "for job in []:"),
+    "work is lost in spite of checkpoints": ("self.work.stop(job, extra + worked)", "self.work.stop(job, 0)"),
+    "a second across leaves is a second's work": ("* 100 // (100 + self.percent[job])", ""),
+    "across leaves costs nothing": ("self.rooms[number].crosses(placed) else 0", "False else 0"),
+    "the limit across leaves stays": ("-(-limit * (100 + percent) // 100) + more", "limit + more"),
+    "nobody waits for one leaf": ("self.t < self.arrived[job] + its.switch_wait_s", "False"),
+    "the end of that wait goes unnoticed": ("(self.t + its.switch_wait_s, LOOK, job, 0)", "(self.t, LOOK, job, 0)"),
+    "the emptiest leaf is taken": ("(len(empty[leaf]), leaf)", "(-len(empty[leaf]), leaf)"),
+    "as many leaves as possible": ("(-len(empty[leaf]), leaf)", "(len(empty[leaf]), leaf)"),
+    "the rest goes anywhere": ("leaves is None or node // self.leaf in leaves", "True"),
+    "a grant begins before it begins": ("self.begin <= t < self.end", "t < self.end"),
+    "what is held isn't counted": ("self.left[number] -= need * limit", "pass"),
+    "what wasn't used stays held": ("self.jobs.need[job] * self.jobs.limit[job] - used", "0"),
+    "waiting jobs outlive their grant": ("            self.grant_ends,", "            self.go_down if 0 else print,"),
+    "a stopped job outlives its grant": ("self.t >= self.grants[self.grant[job]].end", "False"),
+    "who is passed over holds others up": ("if self.passed_over(job):", "if later and self.passed_over(job):"),
+    "at once is one more": ("+ self.jobs.need[job] > most", "> most"),
+    "a job gives up that has begun": ("if self.begun[job] != -1 or job", "if job"),
+    "who comes again keeps the place": ("return self.arrived[job], job", "return self.jobs.submit[job], job"),
+    "the head is delayed": ("in_time=self.t + self.takes(job, found) <= later.at", "in_time=True"),
+    "nobody counts on the end of maintenance": (
+        "if self.t < end < NEVER", "if 0"),
+    "the head needs its nodes for a moment": ("at, at + self.limit)}", "at, at + 1)}"),
+    "an end comes after a failure": ("END, COME_BACK, GO_DOWN,", "GO_DOWN, COME_BACK, END,"),
 }  # fmt: skip
 KERNEL = {
     "the ring is too short": ("longest // width + 2", "longest // width - 2"),
@@ -258,6 +288,35 @@ def test_without_a_fault_preemption_is_its_definition():
 @pytest.mark.parametrize("fault", TIERS)
 def test_a_fault_in_preemption_is_found(fault):
     assert not tiered(TIERS[fault])
+
+
+def worldly(*changes: tuple[str, str]) -> bool:
+    """Whether the loop gives what the reference gives in every case."""
+    module = planted("world", *changes)
+    draw = random.Random(8)
+    for _ in range(2 * CASES):
+        jobs, world, *how = site(draw.randint)
+        grants = {name: module["Grant"](**vars(its)) for name, its in world.grants.items()}
+        columns = plain.Jobs(*(list(column) for column in zip(*jobs, strict=True)))
+        try:
+            with in_time():
+                found = module["live"](columns, replace(world, grants=grants), *how)
+        except (AssertionError, AttributeError, IndexError, KeyError, TimeoutError, ValueError):
+            return False
+        if (found.fate, sorted(found.stretches)) != (lambda f, s: (f, sorted(s)))(
+            *Worldly(jobs, world, *how).simulate()
+        ):
+            return False
+    return True
+
+
+def test_without_a_fault_what_befalls_a_site_is_its_definition():
+    assert worldly()
+
+
+@pytest.mark.parametrize("fault", WORLD)
+def test_a_fault_in_what_befalls_a_site_is_found(fault):
+    assert not worldly(WORLD[fault])
 
 
 @pytest.mark.parametrize("fault", KERNEL)

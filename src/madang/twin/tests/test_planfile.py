@@ -64,8 +64,8 @@ def test_a_plan_is_read(tmp_path):
         ("[0, 60, 365]", "[0, 60]", "stage 1: slip_days are three whole numbers, [least, most likely, most]"),
         ("[0, 60, 365]", "[0, 60, 5]", "a stage has at least 1 GPU, and slips by least, most likely and most days"),
         ('shape = "helios"', 'shape = "venus"', "no shape is called 'venus': philly, helios, seren, kalos"),
-        ("growth = 0.5", 'growth = "half"', "demand 1: growth is a share a year, 0.5 for half as much again"),
-        ('source = "a tender, 2026-11"', "", 'money: say where the prices come from, source = "…, 2026-11"'),
+        ("growth = 0.5", 'growth = "half"', "demand 1: growth is a number"),
+        ('source = "a tender, 2026-11"', "", 'money: say where the figures come from, source = "…, 2026-11"'),
         ("[[demand]]", "[[stage]]", "stage 2: 'gpu_hours_a_day' is none of cost_krw, date, gpus, nodes, slip_days"),
     ],
 )  # fmt: skip
