@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import Error
+from django.db import DataError, Error
 from django.utils.translation import gettext as _
 
 from madang.claims.errors import Gone, Taken
@@ -64,6 +64,8 @@ def refusal(error: Error) -> Refused | None:
     match getattr(told, "sqlstate", None):
         case "40P01" | "40001":
             return taken()
+        case "22001" | None if isinstance(error, DataError):
+            return Refused(_("What this is for is too long, or a sign in it can't be stored."))
         case "22003":  # a larger number than any id
             return missing()
     return None

@@ -29,9 +29,8 @@ What holds, and what keeps it:
 - *Counted once.* `(source, key)` names what is booked. The same key and payload gives the same answer; another
   payload is a KeyConflict. Key and effect are one statement of one transaction: there is nothing between them to
   fail.
-- *Never rewritten.* Only the functions in `sql/` write. The role of the application may call them and read; a trigger
-  refuses to change an entry even to the owner. A mistake is corrected by `reverse` or `refund`, which name the old
-  entry.
+- *Never rewritten.* Only the functions in `sql/` write. The role of the application may call them and read; to the
+  owner a trigger refuses to change an entry. A mistake is corrected by `reverse` or `refund`, which name the old entry.
 - *The clock is the database's.* A hold with `until` ends by itself: whoever next needs what is available ends what is
   overdue.
 - *A closed month stays closed.* Late use books into the open month and names the one it adjusts (months are Seoul's).

@@ -1,7 +1,8 @@
 """The verbs. Each is one round trip to one function of the database; nothing else writes the ledger.
 
 A verb joins the caller's transaction. A refusal undoes the verb alone: the caller may go on. Post last in a
-transaction, and several accounts in the order of their ids: the locks are kept until it ends.
+transaction, and several accounts in the order of their ids: the locks are kept until it ends. (Out of order, two may
+wait for each other: one of them is Busy.) The isolation level is READ COMMITTED, as Django's is.
 
 Amounts are whole, in the smallest unit of the account's commodity. `source` and `key` name what is booked, for ever:
 the same pair with the same payload gives the same answer, with another payload it is a KeyConflict. `actor` is the id
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error
 
-from madang.ledger.errors import Busy, Refused, lost_a_race, named, refusal
+from madang.ledger.errors import Busy, Refused, lost_a_race, named, refusal, unfit
 from madang.workflow import functions
 
 BUSY_ATTEMPTS = 20
@@ -103,7 +104,8 @@ def hold(
 ) -> int:
     """Set aside the worst case of a use, to be booked to `sink`. Overspent where less is available.
 
-    `until` only where the clock alone may end it (a package, a booking, a voucher). Ends what is overdue first.
+    `until` only where the clock alone may end it (a package, a booking, a voucher); a replay may say another, and
+    changes nothing. Ends what is overdue first.
     """
     return int(_call("ledger_hold", **locals()))
 
@@ -199,16 +201,27 @@ def charge_batch(
 
 
 def _batch(function: str, asked: Sequence[Hold], **shared: Any) -> list[int | Refused]:
-    columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], [], []]
+    unread = [unfit(request.amount, request.key) for request in asked]
+    columns = _columns(asked, unread) or [[], [], [], []]
     rows = _rows(function, **dict(zip(("accounts", "sinks", "amounts", "keys"), columns, strict=True)), **shared)
-    return [_answer(entry, entry, why, detail) for _n, entry, why, detail in sorted(rows, key=lambda row: row[0])]
+    rows.sort(key=lambda row: row[0])
+    answers = iter([_answer(entry, entry, why, detail) for _n, entry, why, detail in rows])
+    return [why or next(answers) for why in unread]
+
+
+def _columns(asked: Sequence[Any], unread: Sequence[Refused | None]) -> list[list[Any]]:
+    return [
+        list(column)
+        for column in zip(*(one for one, why in zip(asked, unread, strict=True) if why is None), strict=True)
+    ]
 
 
 def settle_batch(
     asked: Sequence[Settlement], *, source: str, event_at: datetime | None = None, actor: int | None, reason: str
 ) -> list[Settled | Refused]:
     """Many settlements in one statement: for each what came of it, or the error that `settle` would have raised."""
-    holds, used, keys = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
+    unread = [unfit(request.used, request.key) for request in asked]
+    holds, used, keys = _columns(asked, unread) or [[], [], []]
     rows = _rows(
         "ledger_settle_batch",
         holds=holds,
@@ -219,7 +232,8 @@ def settle_batch(
         actor=actor,
         reason=reason,
     )
-    return [_answer(entry, Settled(entry, used, over), why, None) for _n, entry, used, over, why in rows]
+    answers = iter([_answer(entry, Settled(entry, used, over), why, None) for _n, entry, used, over, why in rows])
+    return [why or next(answers) for why in unread]
 
 
 def _answer(entry: int | None, answer: Answer, why: str | None, detail: str | None) -> Answer | Refused:

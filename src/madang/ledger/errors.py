@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db import Error
+from django.db import DataError, Error
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
@@ -103,14 +103,31 @@ def refusal(error: Error) -> Refused | None:
         return answer
     match getattr(diag, "sqlstate", None):
         case "22003":
-            return WrongAmount(_("This amount is too large."), field="amount")
+            return too_large()
         case "22001" | "22021" | "22007" | "22008":
-            return WrongRecord(_("A key of this record is too long, or a sign or an instant in it can't be stored."))
+            return not_storable()
         case "23503":
             return Missing(_("There is no such account or entry."))
-        case "55P03":
+        case "55P03" | "40P01":  # a transaction of several verbs waits for another, and that for it
             return Busy(_("The ledger is busy. Try again in a moment."))
+        case None if isinstance(error, DataError):  # a NUL doesn't even reach the database
+            return not_storable()
     return None
+
+
+def too_large() -> WrongAmount:
+    return WrongAmount(_("This amount is too large."), field="amount")
+
+
+def not_storable() -> WrongRecord:
+    return WrongRecord(_("A key of this record is too long, or a sign or an instant in it can't be stored."))
+
+
+def unfit(amount: int, key: str) -> Refused | None:
+    """What is wrong with a request that the database couldn't even read: it must not take others down with it."""
+    if not -(1 << 63) <= amount < 1 << 63:
+        return too_large()
+    return not_storable() if "\0" in key or len(key) > 200 else None
 
 
 def named(name: str, detail: str | None = None) -> Refused | None:
@@ -132,6 +149,8 @@ def named(name: str, detail: str | None = None) -> Refused | None:
             return AlreadyReversed(_("This entry was already reversed."))
         case "ledger_one_commodity" | "ledger_account_role" | "ledger_limited" | "ledger_two_accounts":
             return WrongAccounts(_("These accounts don't belong together."))
+        case "ledger_amount_not_beyond":
+            return too_large()
         case "ledger_amount_not_negative" | "ledger_balance_not_negative":
             return WrongAmount(_("An amount can't be negative."), field="amount")
         case "ledger_usage_times":

@@ -16,7 +16,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -113,6 +113,24 @@ def meter_lanes(
     """
     if connection.in_atomic_block:
         raise RuntimeError("lanes commit by themselves")
+    with _alone(source):
+        return _meter_lanes(lines, source, actor, reason, parcel)
+
+
+@contextmanager
+def _alone(source: str) -> Iterator[None]:
+    """No other import of the source in lanes goes on: no key is in two lanes at once, wherever these are."""
+    lock = "hashtextextended(%s, 119182731994486)"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({lock})", [source])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_unlock({lock})", [source])
+
+
+def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: str, parcel: int) -> Metered:
     waiting: list[list[str]] = [[] for _ in range(LANES)]
     lane_of: dict[str, int] = {}  # by account
     months: set[str] = set()

@@ -74,7 +74,9 @@ def _measures(trace: Trace, world: World, lives: Lives, starts: Sequence[int]) -
         return None
     done.sort(key=lives.arrived.__getitem__)
     place = {job: number for number, job in enumerate(done)}
-    columns = {name: [getattr(trace, name)[job] for job in done] for name in ("id", "run", "gpus", "limit", "row")}
+    columns: dict[str, Any] = {
+        name: [getattr(trace, name)[job] for job in done] for name in ("id", "run", "gpus", "limit", "row")
+    }
     wait = [trace.wait[job] for job in done] if trace.wait else ()
     some = Trace(submit=[lives.arrived[job] for job in done], wait=wait, **columns)
     stretches = [
@@ -92,7 +94,7 @@ def offered(world: World, begin: int, end: int) -> int:
         spans: dict[int, list[tuple[int, int]]] = {}
         for down in world.downs:
             if down.part == number and down.begin < end and down.end > begin:
-                for node in range(down.first, down.first + down.count):
+                for node in range(down.first, down.first + down.nodes):
                     spans.setdefault(node, []).append((max(down.begin, begin), min(down.end, end)))
         for of in spans.values():
             until = -inf

@@ -61,11 +61,11 @@ class Part:
 
 
 class Down(NamedTuple):
-    """`count` nodes of a part from `first` on are down in [begin, end)."""
+    """So many `nodes` of a part, from `first` on, are down in [begin, end)."""
 
     part: int
     first: int
-    count: int
+    nodes: int
     begin: int
     end: int = NEVER
     announced: bool = False
@@ -168,9 +168,9 @@ class World:
             raise BadInput("checkpoints and restarts take 0 s or more")
         sizes = [part.nodes for part in self.parts.values()]
         for down in self.downs:
-            if not (down.first >= 0 and down.count > 0 and down.first + down.count <= sizes[down.part]):
+            if not (down.first >= 0 and down.nodes > 0 and down.first + down.nodes <= sizes[down.part]):
                 raise BadInput(
-                    f"nodes {down.first} to {down.first + down.count - 1} are not in a part of {sizes[down.part]}"
+                    f"nodes {down.first} to {down.first + down.nodes - 1} are not in a part of {sizes[down.part]}"
                 )
             if not 0 <= down.begin < down.end:
                 raise BadInput("nodes are down from 0 s on, and until later than that")
@@ -324,7 +324,7 @@ class _Life:
             planned: dict[int, list[tuple[int, int]]] = {}
             for down in world.downs:
                 if down.part == number and down.announced:
-                    for node in range(down.first, down.first + down.count):
+                    for node in range(down.first, down.first + down.nodes):
                         planned.setdefault(node, []).append((down.begin, down.end))
             self.rooms.append(_Room(its, planned))
         self.queues: list[list[int]] = [[] for _ in self.parts]
@@ -376,12 +376,12 @@ class _Life:
 
     def come_back(self, number: int, _token: int) -> None:
         down = self.world.downs[number]
-        for node in range(down.first, down.first + down.count):
+        for node in range(down.first, down.first + down.nodes):
             self.rooms[down.part].comes(node, down.announced)
 
     def go_down(self, number: int, _token: int) -> None:
         down = self.world.downs[number]
-        nodes = range(down.first, down.first + down.count)
+        nodes = range(down.first, down.first + down.nodes)
         there = [job for job, placed in self.on[down.part].items() if any(node in nodes for node, _gpus in placed)]
         for job in sorted(there):
             self.leave(job, stopped=True)

@@ -126,21 +126,25 @@ def _failures(its: Any) -> Failures | None:
     if its is None:
         return None
     known(its, FAILURES, "failures")
-    source = sourced(its, "failures")
-    hours = [
-        number(its, name, "failures", unsaid)
-        for name, unsaid in (("node_hours", None), ("repair_hours", None), ("repair_sigma", 0.0))
-    ]
-    return Failures(*hours, source)
+    return Failures(
+        number(its, "node_hours", "failures"),
+        number(its, "repair_hours", "failures"),
+        number(its, "repair_sigma", "failures", 0.0),
+        sourced(its, "failures"),
+    )
 
 
 def _patience(its: Any) -> Patience | None:
     if its is None:
         return None
     known(its, PATIENCE, "patience")
-    source = sourced(its, "patience")
-    unsaid = {"median_hours": None, "sigma": 1.0, "again": 0.0, "after_hours": 1.0}
-    return Patience(*(number(its, name, "patience", value) for name, value in unsaid.items()), source)
+    return Patience(
+        number(its, "median_hours", "patience"),
+        number(its, "sigma", "patience", 1.0),
+        number(its, "again", "patience", 0.0),
+        number(its, "after_hours", "patience", 1.0),
+        sourced(its, "patience"),
+    )
 
 
 def _column(given: Mapping[str, Any], name: str, default: str) -> str:

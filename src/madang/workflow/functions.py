@@ -32,8 +32,9 @@ def rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
             # From the end: whoever keeps the history of rows puts a statement before ours.
             cursor.set_result(-2 if inside else -1)
             return list(cursor.fetchall())
-        except Error:
-            if inside and not connection.connection.closed:
+        except Error as error:
+            # What can't even be sent (a NUL in a text) has no state, and made no savepoint.
+            if inside and not connection.connection.closed and getattr(error.__cause__, "sqlstate", None):
                 cursor.execute("ROLLBACK TO SAVEPOINT verb; RELEASE SAVEPOINT verb")
             raise
 

@@ -63,6 +63,7 @@ BEGIN
   ELSE
     PERFORM claims_lock_rows(p_leaves, p_pool);
   END IF;
+  PERFORM set_config('pgtrigger.ignore', '{}', true);  -- no session can keep the triggers from writing the history
   PERFORM pg_advisory_xact_lock_shared(1668047209, 0);  -- keeps nobody out: it shows who has something, to claims_waited_for
   PERFORM set_config('madang.claims_furthest', greatest(v_furthest, v_last)::text, true);
 END $$;
@@ -76,10 +77,11 @@ BEGIN
    WHERE leaf_id = ANY (p_leaves) AND state = 'held' AND expires_at <= clock_timestamp();
 END $$;
 
--- The leaves that these things are made of, locked.
+-- The leaves that these things are made of, locked, with all that they are parts of below these things: so that nothing
+-- gets a part while the whole of it is taken.
 CREATE FUNCTION claims_lock_things(p_things bigint[]) RETURNS bigint[] LANGUAGE plpgsql
 AS $$
-DECLARE v_leaves bigint[];
+DECLARE v_leaves bigint[]; v_tree bigint[]; v_locked bigint[];
 BEGIN
   IF cardinality(p_things) = 0 OR NOT p_things <@ ARRAY(SELECT id FROM claims_leaf WHERE id = ANY (p_things)) THEN
     PERFORM claims_refuse('claims_missing');
@@ -88,11 +90,12 @@ BEGIN
     WITH RECURSIVE tree AS (
       SELECT id FROM claims_leaf WHERE id = ANY (p_things)
       UNION SELECT part.id FROM claims_leaf part JOIN tree ON part.parent_id = tree.id)
-    SELECT array_agg(id ORDER BY id) INTO v_leaves FROM tree
-     WHERE NOT EXISTS (SELECT FROM claims_leaf part WHERE part.parent_id = tree.id);
-    PERFORM claims_lock_leaves(v_leaves);
-    -- One of them may have got parts while we waited for it.
-    EXIT WHEN NOT EXISTS (SELECT FROM claims_leaf WHERE parent_id = ANY (v_leaves));
+    SELECT array_agg(id ORDER BY id), array_agg(id ORDER BY id) FILTER (
+             WHERE NOT EXISTS (SELECT FROM claims_leaf part WHERE part.parent_id = tree.id))
+      INTO v_tree, v_leaves FROM tree;
+    EXIT WHEN v_tree = v_locked;  -- one of them may have got parts while we waited for it
+    PERFORM claims_lock_leaves(v_tree);
+    v_locked := v_tree;
   END LOOP;
   RETURN v_leaves;
 END $$;
@@ -100,17 +103,25 @@ END $$;
 CREATE FUNCTION claims_make_leaf(p_owner_type text, p_owner_id bigint, p_part text, p_parent bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_leaf claims_leaf;
+DECLARE v_leaf claims_leaf; v_leaves bigint[];
 BEGIN
   SELECT * INTO v_leaf FROM claims_leaf WHERE (owner_type, owner_id, part) = (p_owner_type, p_owner_id, p_part);
   IF NOT FOUND AND p_parent IS NOT NULL THEN
-    PERFORM claims_lock_leaves(ARRAY[p_parent]);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      RAISE EXCEPTION 'by an older view of the claims' USING ERRCODE = '40001';
+    END IF;
+    v_leaves := claims_lock_things(ARRAY[p_parent]);
     -- Not only a lock: who takes the parent by an older view of the tree must fail, not find it without parts.
     UPDATE claims_leaf SET part = part WHERE id = p_parent;
-    IF NOT FOUND THEN
-      PERFORM claims_refuse('claims_missing');
-    END IF;
-    IF EXISTS (SELECT FROM claims_claim WHERE leaf_id = p_parent AND state IN ('held', 'confirmed')) THEN
+    -- The new part would not know of a claim on the whole: on the parent itself, or on every part of it for one reason.
+    IF v_leaves = ARRAY[p_parent] AND EXISTS (SELECT FROM claims_claim WHERE leaf_id = p_parent AND state IN ('held', 'confirmed'))
+       OR EXISTS (
+         SELECT FROM claims_claim first
+          WHERE leaf_id = v_leaves[1] AND state IN ('held', 'confirmed') AND coalesce(upper(during), 'infinity') > clock_timestamp()
+            AND cardinality(v_leaves) = (
+              SELECT count(DISTINCT leaf_id) FROM claims_claim other
+               WHERE leaf_id = ANY (v_leaves) AND state IN ('held', 'confirmed') AND during && first.during
+                 AND (other.source_type, other.source_id) = (first.source_type, first.source_id))) THEN
       PERFORM claims_refuse('claims_in_use');
     END IF;
   END IF;

@@ -88,6 +88,18 @@ def test_what_is_taken_as_a_whole_can_not_be_divided():
     leaf(parent=room)
 
 
+def test_what_is_taken_as_a_whole_in_all_its_parts_gets_no_further_part():
+    room = leaf()
+    desks = [leaf(parent=room), leaf(parent=room)]
+    whole = book(room)
+    with pytest.raises(Refused):
+        leaf(parent=room)
+    claims.release(claims=whole)
+    for desk in desks:  # one by one, and not the room
+        book(desk)
+    book(leaf(parent=room))
+
+
 def test_what_was_held_as_a_whole_and_is_overdue_can_be_divided():
     room = leaf()
     held = book(room, state="held", expires_at=now() - timedelta(seconds=1))
@@ -232,3 +244,12 @@ def test_the_history_says_who_and_why():
             booked,
         )
         assert cursor.fetchall() == [("confirmed", "7", "tests"), ("released", None, None)]
+
+
+@pytest.mark.parametrize("source_type", ["x" * 61, "a\0b"])
+def test_what_can_not_be_stored_is_refused_in_words_and_the_caller_goes_on(source_type):
+    thing = leaf()
+    with transaction.atomic():
+        with pytest.raises(Refused):
+            claims.take(source_type=source_type, source_id=1, leaves=[thing], during=hours(1, 2))
+        book(thing)

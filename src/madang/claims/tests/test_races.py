@@ -227,6 +227,43 @@ def test_what_failed_in_a_deadlock_is_tried_again():
         assert len(answer.result()) == 2
 
 
+def test_a_room_that_gets_a_desk_while_somebody_waits_for_all_of_it_is_taken_with_that_desk():
+    room = leaf()
+    desks = [leaf(parent=room), leaf(parent=room)]
+    waits: Queue[int] = Queue()
+
+    def whole() -> list[int]:
+        waits.put(process())
+        return book(room)
+
+    def divide() -> int:
+        waits.put(process())
+        return leaf(parent=room)
+
+    with ThreadPoolExecutor(2) as others:
+        with transaction.atomic():
+            book(desks[0], start=20, end=21)
+            answers = []
+            for ask in (whole, divide):  # the room is whose who waits for all of it
+                answers.append(others.submit(elsewhere, ask))
+                until_it_waits(waits.get())
+        taken = answers[0].result()
+        with pytest.raises(Refused):
+            answers[1].result()
+    assert {claim.leaf_id for claim in Claim.objects.filter(id__in=taken)} == set(desks)
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_an_old_view_of_the_claims_divides_nothing(level):
+    room = leaf()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        cursor.execute("SELECT count(*) FROM claims_leaf")
+        elsewhere(lambda: book(room))
+        with pytest.raises(Taken):
+            leaf(parent=room)
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_an_old_view_of_the_claims_gets_no_time_that_is_taken(level):
     thing, room, seats = leaf(), leaf(), pool(1)

@@ -59,3 +59,14 @@ def test_the_application_can_call_every_verb_and_read():
 def test_the_application_can_not_call_the_inner_steps(inner):
     with the_application() as cursor, pytest.raises(Error, match="permission denied"), transaction.atomic():
         cursor.execute(f"SELECT {inner}")
+
+
+def test_no_session_keeps_the_history_from_being_written():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(tgname) FROM pg_trigger WHERE tgrelid = 'claims_claim'::regclass")
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s::text[]::text, true)", cursor.fetchone())
+    booked = book(leaf())
+    claims.release(claims=booked)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM claims_claimevent WHERE pgh_obj_id = %s ORDER BY pgh_id", booked)
+        assert cursor.fetchall() == [("confirmed",), ("released",)]

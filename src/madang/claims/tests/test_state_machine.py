@@ -54,6 +54,7 @@ class Made:
     state: str
     until: str | None
     amount: int = 1
+    source: int = 0  # which take it was
 
     @property
     def taking(self) -> bool:
@@ -68,7 +69,11 @@ def hours_of(time: tuple[int, int | None]) -> range:
 
 
 def meet(one: Made, other: Made) -> bool:
-    return one.on == other.on and bool(set(hours_of(one.time)) & set(hours_of(other.time)))
+    return one.on == other.on and overlap(one, other)
+
+
+def overlap(one: Made, other: Made) -> bool:
+    return bool(set(hours_of(one.time)) & set(hours_of(other.time)))
 
 
 def of(begins: str) -> tuple[str, str | None]:
@@ -90,6 +95,19 @@ class Model:
             parts = [part for part, parent in self.parents.items() if parent == thing]
             found |= set(self.leaves(parts)) if parts else {thing}
         return sorted(found)
+
+    def whole(self, thing: int) -> bool:
+        """Whether all of it is taken: a new part of it would not know."""
+        leaves = self.leaves([thing])
+        taking = [claim for claim in self.made if claim.taking and claim.on in leaves]
+        if leaves == [thing] and taking:
+            return True
+        for first in taking:
+            lasts = first.time[1] is None or first.time[1] > RUNNING
+            beside = {claim.on for claim in taking if claim.source == first.source and overlap(claim, first)}
+            if first.on == leaves[0] and lasts and len(beside) == len(leaves):
+                return True
+        return False
 
     def wanted(self, numbers: Iterable[int]) -> list[Made]:
         wanted = [self.made[number] for number in sorted(set(numbers))]
@@ -203,7 +221,7 @@ class Booking(Machine):
             self.make(None if number is None else self.things()[number])
 
     def make(self, parent: int | None) -> None:
-        in_use = any(claim.on == parent and claim.taking for claim in self.model.made)
+        in_use = parent is not None and self.model.whole(parent)
         try:
             self.model.parents[leaf(parent=parent)] = parent
             divided = True
@@ -214,7 +232,7 @@ class Booking(Machine):
     @precondition(lambda self: len(self.model.parents) < 12)
     @rule(number=st.none() | one)
     def make_a_part(self, number):
-        known = [claim.on for claim in self.model.made] or self.things()
+        known = [claim.on for claim in self.model.made] + self.things()
         self.make(None if number is None else known[number % len(known)])
 
     @rule(numbers=several, start=starts, length=lengths, begins=begins)
@@ -223,7 +241,7 @@ class Booking(Machine):
         time = (start, length and start + length)
 
         def effect(m: Model) -> None:
-            new = [Made(thing, time, *of(begins)) for thing in m.leaves(things)]
+            new = [Made(thing, time, *of(begins), source=len(m.made)) for thing in m.leaves(things)]
             if any(meet(mine, other) for mine in new for other in m.made if other.taking):
                 raise Taken("")
             m.made += new

@@ -22,7 +22,7 @@ CREATE FUNCTION ledger_take_batch(
 AS $$
 DECLARE v_now timestamptz; v_month record; v_answer bigint[]; v_asked record;
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared(119182731994482);
+  PERFORM ledger_enter();
   PERFORM ledger_lock_balances(p_accounts);
   v_now := clock_timestamp();
   v_month := ledger_period_of(p_event_at, v_now);
@@ -88,7 +88,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET enable
 AS $$
 DECLARE v_now timestamptz; v_month record; v_asked record;
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared(119182731994482);
+  PERFORM ledger_enter();
   PERFORM ledger_lock_balances(
     ARRAY(SELECT (SELECT debit_id FROM ledger_entry WHERE id = hold AND kind = 'hold') FROM unnest(p_holds) hold));
   v_now := clock_timestamp();

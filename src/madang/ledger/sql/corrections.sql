@@ -1,14 +1,16 @@
--- Corrections are entries of their own that name the old one. Both lock the old one's row, so that two of them can't
--- together give back more than it took.
+-- Corrections are entries of their own that name the old one. Both lock its balance and then its row, so that two of them,
+-- or one and a metering that corrects the same use, can't together give back more than it took.
 
 CREATE FUNCTION ledger_lock_entry(p_entry bigint) RETURNS ledger_entry LANGUAGE plpgsql
 AS $$
 DECLARE v_old ledger_entry;
 BEGIN
-  SELECT * INTO v_old FROM ledger_entry WHERE id = p_entry FOR UPDATE;
+  SELECT * INTO v_old FROM ledger_entry WHERE id = p_entry;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such entry' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_entry';
   END IF;
+  PERFORM ledger_enter(ARRAY[v_old.debit_id, v_old.credit_id]);
+  PERFORM FROM ledger_entry WHERE id = p_entry FOR UPDATE;
   RETURN v_old;
 END $$;
 

@@ -43,6 +43,19 @@ BEGIN
   END IF;
 END $$;
 
+-- What a verb begins with: the lock that all postings share and that the closing of a month takes alone, then the balances
+-- that it may change, in the order of their ids, and only then any entry. Whatever is read after it is as it will stay.
+-- An older view of what is booked would give back twice, or book into a month that is closed.
+CREATE FUNCTION ledger_enter(p_accounts bigint[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'the ledger is written in READ COMMITTED' USING ERRCODE = '0A000';
+  END IF;
+  PERFORM pg_advisory_xact_lock_shared(119182731994482);  -- the letters of "ledger" as one number
+  PERFORM FROM ledger_balance WHERE account_id = ANY (p_accounts) ORDER BY account_id FOR NO KEY UPDATE;
+END $$;
+
 -- The month that an event counts in. What happened in a closed month counts in the open one and names the closed one.
 -- The clock's own month is never closed, so nothing has to be looked up for what happens now.
 CREATE FUNCTION ledger_period_of(p_event_at timestamptz, p_now timestamptz, OUT o_period date, OUT o_adjusts date)
@@ -50,6 +63,9 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE v_closed date;
 BEGIN
+  IF p_event_at NOT BETWEEN '2000-01-01' AND p_now + interval '1 day' THEN
+    RAISE EXCEPTION 'not yet' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_usage_times';
+  END IF;
   o_period := ledger_month(coalesce(p_event_at, p_now));
   IF o_period < ledger_month(p_now) THEN
     SELECT max(month) INTO v_closed FROM ledger_period;
@@ -63,8 +79,7 @@ END $$;
 -- Write one entry, or find that it was written before.
 -- (id, true): written now. (id, false): a replay, the same key and payload. (null, false): what it ends or reverses was
 -- ended or reversed under another key; the verb decides what that means. Another payload under the key is a conflict.
--- The lock is shared by all postings and taken alone by the closing of a month, so that the month read after it stays
--- open until commit. clock_timestamp(), not now(): now() is the start of the transaction, maybe before the closing.
+-- The verb has entered, so that the month read here stays open until commit. clock_timestamp(), not now(): now() is the start of the transaction, maybe before the closing.
 CREATE FUNCTION ledger_write(
   p_kind text, p_debit bigint, p_credit bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz,
   p_actor bigint, p_reason text, p_hold bigint DEFAULT NULL, p_reverses bigint DEFAULT NULL, p_refunds bigint DEFAULT NULL,
@@ -75,7 +90,6 @@ DECLARE
   v_old ledger_entry; v_now timestamptz; v_month record;
   v_concerns bigint := coalesce(p_concerns, CASE WHEN p_kind IN ('grant', 'refund', 'transfer', 'reverse') THEN p_credit END);
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared(119182731994482);  -- the letters of "ledger" as one number
   v_now := clock_timestamp();
   v_month := ledger_period_of(p_event_at, v_now);
   INSERT INTO ledger_entry (source, ext_key, kind, rev, debit_id, credit_id, amount, hold_id, reverses_id, refunds_id, concerns_id,
@@ -94,13 +108,10 @@ BEGIN
   END IF;
 END $$;
 
--- Move an amount between the balances of the two accounts, where they are limited; rows are locked in id order.
+-- Move an amount between the balances of the two accounts, where they are limited; the verb has locked them.
 CREATE FUNCTION ledger_move(p_debit bigint, p_credit bigint, p_amount bigint) RETURNS void LANGUAGE plpgsql
 AS $$
 BEGIN
-  IF p_credit < p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
-  END IF;
   UPDATE ledger_balance SET debited = debited + p_amount
    WHERE account_id = p_debit AND credited - debited - held >= p_amount;
   IF NOT FOUND AND EXISTS (SELECT FROM ledger_account WHERE id = p_debit AND limited) THEN
@@ -112,12 +123,10 @@ BEGIN
       PERFORM ledger_refuse_overspent(p_debit);
     END IF;
   END IF;
-  IF p_credit > p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
-  END IF;
+  UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
 END $$;
 
--- End a hold without use: the whole of it is available again. Returns null where it had been ended otherwise.
+-- End a hold without use: the whole of it is available again; its balance is locked. Returns null where it had been ended otherwise.
 CREATE FUNCTION ledger_free(
   p_kind text, p_hold ledger_entry, p_source text, p_key text, p_actor bigint, p_reason text
 ) RETURNS bigint LANGUAGE plpgsql

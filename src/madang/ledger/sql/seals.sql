@@ -27,10 +27,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_t
 AS $$
 DECLARE v_today date; v_last ledger_seal; v_day date; v_entries bigint; v_digest text; v_sealed int := 0;
 BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'days are sealed in READ COMMITTED' USING ERRCODE = '0A000';
+  END IF;
   PERFORM pg_advisory_xact_lock(119182731994484);
   PERFORM pg_advisory_lock(119182731994482);
+  v_today := (clock_timestamp() AT TIME ZONE 'Asia/Seoul')::date;  -- before anybody posts again: it may be midnight
   PERFORM pg_advisory_unlock(119182731994482);
-  v_today := (clock_timestamp() AT TIME ZONE 'Asia/Seoul')::date;
   SELECT * INTO v_last FROM ledger_seal ORDER BY day DESC LIMIT 1;
   v_day := coalesce(v_last.day + 1, (SELECT (min(booked_at) AT TIME ZONE 'Asia/Seoul')::date FROM ledger_entry), v_today);
   WHILE v_day < v_today LOOP

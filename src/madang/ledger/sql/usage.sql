@@ -38,6 +38,7 @@ END $$;
 
 -- The months of these records have a partition. Attached, not created in place: importers of other months go on.
 CREATE FUNCTION ledger_add_month(p_month date) RETURNS void LANGUAGE plpgsql
+SET timezone = 'UTC' SET datestyle = 'ISO, YMD'  -- the bounds are written and read back as text
 AS $$
 DECLARE v_name text := 'ledger_usage_' || to_char(p_month, 'YYYYMM');
 BEGIN
@@ -102,7 +103,7 @@ BEGIN
   ELSE
     PERFORM pg_advisory_xact_lock(hashtextextended(p_source, 119182731994482));
   END IF;
-  PERFORM pg_advisory_xact_lock_shared(119182731994482);
+  PERFORM ledger_enter();
   v_now := clock_timestamp();
   v_this := ledger_month(v_now);
   SELECT coalesce(max(month), '-infinity') INTO v_closed FROM ledger_period;
@@ -113,6 +114,7 @@ BEGIN
   -- What no ledger can book.
   IF EXISTS (SELECT FROM ledger_stage s LEFT JOIN ledger_balance a ON a.account_id = s.account_id AND a.sink IS NOT NULL
               WHERE a.sink IS NULL OR s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
+                 OR s.amount > 10000000000000000 OR s.wall_s > 100000000000 OR s.wait_s > 100000000000
                  OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
                  OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day')
      OR EXISTS (SELECT FROM ledger_stage GROUP BY hashtextextended(key, 0) HAVING count(*) > 1)  -- or so it seems
@@ -123,6 +125,7 @@ BEGIN
                WHEN a.id IS NULL THEN 'ledger_account'
                WHEN a.role <> 'allocation' OR NOT a.limited THEN 'ledger_account_role'
                WHEN s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 THEN 'ledger_amount_not_negative'
+               WHEN s.amount > 10000000000000000 OR s.wall_s > 100000000000 OR s.wait_s > 100000000000 THEN 'ledger_amount_not_beyond'
                WHEN s.ended_at < s.started_at OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
                  OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day' THEN 'ledger_usage_times'
                WHEN s.hold_id IS NOT NULL AND h.id IS NULL THEN 'ledger_hold'

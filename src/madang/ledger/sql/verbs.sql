@@ -7,6 +7,7 @@ CREATE FUNCTION ledger_grant(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
+  PERFORM ledger_enter(ARRAY[p_pool, p_account]);
   PERFORM ledger_check_pair(p_pool, '{pool}', p_account, '{allocation}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('grant', p_pool, p_account, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
@@ -26,7 +27,8 @@ AS $$
 DECLARE v_entry bigint; v_now timestamptz; v_sink bigint; v_old ledger_entry;
 BEGIN
   -- As a condition and not as a statement of its own, which would take ten times as long.
-  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again THEN
+  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again
+     AND current_setting('transaction_isolation') = 'read committed' THEN
     UPDATE ledger_balance SET held = held + p_amount
      WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING sink INTO v_sink;
     IF v_sink IS NOT NULL THEN
@@ -43,6 +45,7 @@ BEGIN
       END IF;
     END IF;
   END IF;
+  PERFORM ledger_enter(ARRAY[p_account]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
   SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'hold' AND rev = 0;
   IF FOUND THEN
@@ -63,6 +66,7 @@ CREATE FUNCTION ledger_overrun(
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
 BEGIN
+  PERFORM ledger_enter();
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
   RETURN (SELECT o_entry FROM ledger_write(
     'overrun',
@@ -80,7 +84,8 @@ AS $$
 DECLARE v_end ledger_entry; v_over bigint; v_account bigint; v_sink bigint; v_held bigint; v_now timestamptz;
         v_period date; v_adjusts date;
 BEGIN
-  p_again := pg_advisory_xact_lock_shared(119182731994482) IS NULL OR p_again;
+  p_again := pg_advisory_xact_lock_shared(119182731994482) IS NULL OR p_again
+             OR current_setting('transaction_isolation') <> 'read committed';
   SELECT debit_id, credit_id, amount INTO v_account, v_sink, v_held FROM ledger_entry WHERE id = p_hold AND kind = 'hold';
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such hold' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_hold';
@@ -88,6 +93,10 @@ BEGIN
   o_used := least(p_used, v_held);
   o_overrun := p_used - o_used;
   IF p_again THEN
+    PERFORM ledger_enter(ARRAY[v_account]);
+    IF p_used < 0 THEN
+      RAISE EXCEPTION 'used less than nothing' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_amount_not_negative';
+    END IF;
     SELECT * INTO v_end FROM ledger_entry WHERE hold_id = p_hold;
     p_again := FOUND;
   END IF;
@@ -135,9 +144,10 @@ END $$;
 CREATE FUNCTION ledger_release(p_hold bigint, p_source text, p_key text, p_actor bigint, p_reason text)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_entry bigint;
+DECLARE v_hold ledger_entry := ledger_the_hold(p_hold); v_entry bigint;
 BEGIN
-  v_entry := ledger_free('release', ledger_the_hold(p_hold), p_source, p_key, p_actor, p_reason);
+  PERFORM ledger_enter(ARRAY[v_hold.debit_id]);
+  v_entry := ledger_free('release', v_hold, p_source, p_key, p_actor, p_reason);
   IF v_entry IS NULL THEN
     SELECT id INTO v_entry FROM ledger_entry WHERE hold_id = p_hold AND kind IN ('release', 'expire');
     IF NOT FOUND THEN
@@ -155,6 +165,7 @@ BEGIN
   IF v_hold.expires_at IS NULL OR v_hold.expires_at > clock_timestamp() THEN
     RAISE EXCEPTION 'not overdue' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_overdue';
   END IF;
+  PERFORM ledger_enter(ARRAY[v_hold.debit_id]);
   v_entry := ledger_free('expire', v_hold, p_source, p_key, p_actor, p_reason);
   IF v_entry IS NULL THEN
     SELECT id INTO v_entry FROM ledger_entry WHERE hold_id = p_hold AND kind IN ('release', 'expire');
@@ -171,6 +182,7 @@ CREATE FUNCTION ledger_charge(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
+  PERFORM ledger_enter(ARRAY[p_account, p_sink]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write(
     'charge', p_account, p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason);
@@ -186,6 +198,7 @@ CREATE FUNCTION ledger_transfer(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
+  PERFORM ledger_enter(ARRAY[p_giver, p_taker]);
   PERFORM ledger_check_pair(p_giver, '{allocation,exchange}', p_taker, '{allocation,exchange}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('transfer', p_giver, p_taker, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
@@ -200,6 +213,7 @@ CREATE FUNCTION ledger_reclaim(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
+  PERFORM ledger_enter(ARRAY[p_account, p_pool]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_pool, '{pool}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('reclaim', p_account, p_pool, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN

@@ -232,3 +232,21 @@ def test_a_batch_that_fails_as_a_whole_is_the_error_of_whoever_went_and_nobody_i
     with pytest.raises(errors.WrongAmount):
         hot.hold(Hold(b.mine, b.used, 2**63, "1"))
     assert hot.hold(Hold(b.mine, b.used, 3, "2")) > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("amount", "key"), [(2**63, "a"), (5, "k" * 201), (5, "a\0b")])
+def test_a_request_that_can_not_even_be_read_is_answered_by_itself(amount, key):
+    b = books()
+    shared: dict[str, Any] = {"source": "test", "actor": None, "reason": ""}
+    first, wrong, last = ledger.hold_batch(
+        [Hold(b.mine, b.used, 5, "one"), Hold(b.mine, b.used, amount, key), Hold(b.mine, b.used, 7, "two")], **shared
+    )
+    assert isinstance(wrong, errors.WrongAmount | errors.WrongRecord)
+    assert b.balance().held == 12
+    wrong, ended = ledger.settle_batch(
+        [Settlement(int(str(first)), amount, key), Settlement(int(str(last)), 7, "two")], **shared
+    )
+    assert isinstance(wrong, errors.WrongAmount | errors.WrongRecord)
+    assert isinstance(ended, ledger.Settled)
+    assert b.balance().debited == 7

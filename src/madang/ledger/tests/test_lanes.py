@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.db import connection, transaction
 from madang.ledger.models import Entry, Usage, UsageDay
 from madang.ledger.tests.make import books
 from madang.ledger.tests.test_usage import record
-from madang.ledger.usage import Metered, booked, meter, meter_lanes
+from madang.ledger.usage import Metered, _alone, _meter_lanes, booked, meter, meter_lanes
 from madang.ledger.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("ledger-lanes")]
@@ -117,3 +118,29 @@ def test_an_error_in_one_lane_leaves_what_others_booked_and_a_second_try_books_t
 def test_lanes_are_no_part_of_another_transaction():
     with transaction.atomic(), pytest.raises(RuntimeError, match="commit by themselves"):
         meter_lanes([], source=SOURCE)
+
+
+def test_an_import_of_the_same_source_elsewhere_waits_so_that_no_key_is_in_two_lanes():
+    """The first books the use on an account that covers it, the second would have made an overrun of it, beside."""
+    b = books()
+    first, then = lines(record(b, "k", 7)), lines(record(b, "k", 7, account=b.account()))
+    waits: Queue[int] = Queue()
+
+    def beside() -> Metered:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            waits.put(cursor.fetchone()[0])
+        try:
+            return meter_lanes(then, source=SOURCE)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        with _alone(SOURCE), connection.cursor() as cursor:
+            answer, process, found = other.submit(beside), waits.get(), False
+            while not found:
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [process])
+                (found,) = cursor.fetchone()
+            _meter_lanes(first, SOURCE, None, "metered", 10)
+        assert answer.result().changed == 1
+    assert verify() == []

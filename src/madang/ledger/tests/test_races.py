@@ -3,15 +3,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from queue import Queue
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import NotSupportedError, connection, transaction
 
 from madang.ledger import actions as ledger
 from madang.ledger import errors, queries
-from madang.ledger.tests.make import books, named
+from madang.ledger.models import Entry
+from madang.ledger.tests.make import Books, books, named
+from madang.ledger.tests.test_usage import SOURCE, record
+from madang.ledger.usage import meter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRITERS = 8
@@ -87,3 +92,87 @@ def test_transfers_in_both_directions_do_not_lock_each_other_out():
 
     assert race(there_and_back) == [None] * WRITERS
     assert (b.balance().available, b.balance(other).available) == (100, 100)
+
+
+def at_once(first: Callable[[], Any], then: Callable[[], Any], last: Callable[[], Any] = lambda: None) -> Any:
+    """What `then` gets, from another connection: it is asked after `first`, and waits; `last` ends the transaction."""
+
+    def beside() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            waits.put(cursor.fetchone()[0])
+        try:
+            return then()
+        except errors.Refused as refused:
+            return type(refused)
+        finally:
+            connection.close()
+
+    waits: Queue[int] = Queue()
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic(), connection.cursor() as cursor:
+            first()
+            answer = other.submit(beside)
+            process, found = waits.get(), False
+            while not found and not answer.done():
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [process])
+                (found,) = cursor.fetchone()
+            assert found, "it waits for the first"
+            last()
+        return answer.result()
+
+
+def test_a_refund_beside_a_metering_that_corrects_the_same_use_gives_nothing_back_twice():
+    b = books(granted=1000)
+    meter([record(b, amount=100)], source=SOURCE)
+    entry = Entry.objects.get(source=SOURCE, kind="charge").pk
+    answer = at_once(
+        lambda: meter([record(b, amount=50)], source=SOURCE),
+        lambda: ledger.refund(entry=entry, amount=100, **named()),
+    )
+    assert answer is errors.NotRefundable
+    assert b.balance().available == 950
+    assert queries.check() == []
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE ledger_usage")  # not Django's own
+
+
+def test_a_release_beside_a_settlement_waits_for_the_balance_and_nobody_stands_in_a_circle():
+    b = books()
+    held = b.hold(10)
+    answer = at_once(lambda: b.hold(1), lambda: ledger.release(hold=held, **named()), lambda: settled(b, held))
+    assert answer is errors.AlreadyResolved
+    assert b.balance().debited == 7
+
+
+def settled(b: Books, held: int) -> None:
+    assert ledger.settle(hold=held, used=7, **named()).used == 7
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_nothing_is_booked_by_an_older_view(level):
+    b = books()
+    used, held = b.charge(10), b.hold(10)
+    verbs: list[Callable[[], Any]] = [
+        lambda: b.grant(1),
+        lambda: b.hold(1),
+        lambda: b.charge(1),
+        lambda: ledger.settle(hold=held, used=1, **named()),
+        lambda: ledger.release(hold=held, **named()),
+        lambda: ledger.overrun(account=b.mine, sink=b.used, amount=1, **named()),
+        lambda: ledger.refund(entry=used, amount=1, **named()),
+        lambda: ledger.reverse(entry=used, **named()),
+        lambda: ledger.reclaim(account=b.mine, pool=b.pool, amount=1, **named()),
+        lambda: ledger.hold_batch([ledger.Hold(b.mine, b.used, 1, "one")], source="test", actor=None, reason=""),
+        lambda: ledger.settle_batch([ledger.Settlement(held, 1, "one")], source="test", actor=None, reason=""),
+        lambda: meter([record(b, amount=1)], source=SOURCE),
+        ledger.seal,
+        lambda: ledger.close_month(month=date(2026, 1, 1), actor=None),
+    ]
+    before = b.balance()
+    for verb in verbs:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            with pytest.raises(NotSupportedError, match="READ COMMITTED"):
+                verb()
+    assert b.balance() == before

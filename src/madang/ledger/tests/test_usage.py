@@ -255,3 +255,22 @@ def test_what_was_metered_says_where_it_came_from():
         booked(SOURCE, "1").entry, 10, 7, 3, {"gpus": 4},
     )  # fmt: skip
     assert entry(row.entry_id).kind == "charge"
+
+
+@pytest.mark.parametrize("much", [{"amount": 10**16 + 1}, {"wall_s": 2**62}, {"wait_s": 2**62}])
+def test_what_no_sum_could_hold_is_named_and_the_rest_is_booked(much):
+    b = books()
+    came = metered(record(b, "much", **much), record(b, "other", 7))
+    assert (came.fresh, [(key, type(why)) for key, why in came.refused]) == (1, [("much", errors.WrongAmount)])
+    assert b.balance().debited == 7
+
+
+def test_the_bounds_of_a_month_are_seouls_whatever_the_session_says():
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL datestyle = 'SQL, DMY'")
+        cursor.execute("SET LOCAL timezone = 'Asia/Shanghai'")  # CST, which reads back as that of Chicago
+        cursor.execute("SELECT ledger_open_months('{2025-03-01}')")
+        cursor.execute("SET LOCAL datestyle = 'ISO'")
+        cursor.execute("SET LOCAL timezone = 'UTC'")
+        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'ledger_usage_202503'")
+        assert cursor.fetchall() == [("FOR VALUES FROM ('2025-02-28 15:00:00+00') TO ('2025-03-31 15:00:00+00')",)]

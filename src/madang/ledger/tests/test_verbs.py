@@ -226,7 +226,8 @@ def test_a_limited_pool_can_not_give_more_than_it_has():
 
 
 @pytest.mark.parametrize(
-    ("amount", "error"), [(-1, errors.WrongAmount), (2**63, errors.WrongAmount), (2**63 - 1, errors.Overspent)]
+    ("amount", "error"),
+    [(-1, errors.WrongAmount), (2**63, errors.WrongAmount), (10**16 + 1, (errors.Overspent, errors.WrongAmount))],
 )
 def test_amounts_that_no_ledger_can_book_are_refused(amount, error):
     b = books()
@@ -234,8 +235,11 @@ def test_amounts_that_no_ledger_can_book_are_refused(amount, error):
         b.hold(amount)
     with pytest.raises(error):
         b.charge(amount)
-    with pytest.raises(errors.WrongAmount):
-        b.grant(2**63 - 1)
+    for most in (2**63 - 1, 10**16 + 1):  # sums could not hold many of them
+        with pytest.raises(errors.WrongAmount):
+            b.grant(most)
+        with pytest.raises(errors.WrongAmount):
+            ledger.overrun(account=b.mine, sink=b.used, amount=most, **named())
     assert b.balance() == Balance(credited=100, debited=0, held=0)
 
 
@@ -308,3 +312,26 @@ def test_an_entry_says_when_it_happened_and_who_booked_it():
     e = entry(b.charge(5, event_at=at, actor=12))
     assert (e.event_at, e.actor_id, e.amount, e.debit_id, e.credit_id) == (at, 12, 5, b.mine, b.used)
     assert e.booked_at > at
+
+
+def test_less_than_nothing_is_no_use_also_of_a_hold_that_was_freed():
+    b = books()
+    held = b.hold(10)
+    ledger.release(hold=held, **named())
+    with pytest.raises(errors.WrongAmount):
+        ledger.settle(hold=held, used=-5, **named())
+
+
+@pytest.mark.parametrize("days", [2, 4000, 300_000, -10_000])
+def test_what_happens_far_from_now_is_not_booked(days):
+    b = books()
+    with pytest.raises(errors.WrongRecord):
+        b.charge(1, event_at=now() + timedelta(days=days))
+    assert b.balance().debited == 0
+
+
+@pytest.mark.parametrize("key", ["k" * 201, "a\0b"])
+def test_a_key_that_can_not_be_stored_is_said_in_words(key):
+    b = books()
+    with pytest.raises(errors.WrongRecord):
+        b.charge(1, key=key)

@@ -121,3 +121,49 @@ def test_every_night_seals_and_says_what_is_wrong(caplog):
     assert caplog.messages == [
         f"the ledger does not add up: balances: account {b.mine}, credited: 101 stands there, 100 is counted"
     ]
+
+
+SLIPPED_IN = (
+    "INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, event_at, booked_at, period,"
+    " reason{more}) SELECT 'x', 'x', '{kind}', {debit}, {credit}, 40, {at}, {at}, ledger_month({at}), ''{value}"
+)
+GIVEN = "UPDATE ledger_balance SET credited = credited + 40 WHERE account_id = {mine}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "debit", "value", "at"),
+    [("grant", "used", "", "now()"), ("refund", "used", "SELECT max(id) FROM ledger_entry", "now()"),
+     ("grant", "pool", "", "timestamptz '2020-01-01'")],
+    ids=["from an account of another role", "more than was used", "before the first seal"],
+)  # fmt: skip
+def test_what_was_given_besides_the_verbs_is_found_though_the_balance_agrees(kind, debit, value, at):
+    b = books()
+    days_ago(3)
+    ledger.seal()
+    b.charge(7)
+    accounts = {"debit": getattr(b, debit), "credit": b.mine, "mine": b.mine}
+    more, chosen = (", refunds_id", f", ({value})") if value else ("", "")
+    as_owner(
+        SLIPPED_IN.format(kind=kind, at=at, more=more, value=chosen, **accounts),
+        GIVEN.format(**accounts),
+        f"UPDATE ledger_total SET debited = debited + 40 WHERE account_id = {b.pool} AND '{debit}' = 'pool'",
+    )
+    assert {check for check, _where in said()} & {"named rows", "seals"}
+
+
+@pytest.mark.parametrize(
+    "change", ["amount = 4000", "account_id = (SELECT max(id) FROM ledger_account WHERE role = 'allocation')"]
+)
+def test_a_record_that_is_not_what_was_booked_is_found(change):
+    b = books()
+    meter([record(b, amount=5)], source=SOURCE)
+    b.account()
+    assert verify() == []
+    as_owner(f"UPDATE ledger_usage SET {change} WHERE source = '{SOURCE}'")
+    assert ("named rows", f"record {SOURCE} 1") in said()
+
+
+def test_use_that_would_go_elsewhere_is_found():
+    b = books()
+    as_owner(f"UPDATE ledger_balance SET sink = {b.pool} WHERE account_id = {b.mine}")
+    assert said() == [("named rows", f"account {b.mine}")]

@@ -346,7 +346,7 @@ class Worldly:
                 self.fates[stretch["job"]] = "done"
         for down in self.world.downs:
             for stretch in self.holding(t):
-                hit = range(down.first, down.first + down.count)
+                hit = range(down.first, down.first + down.nodes)
                 if down.begin == t and self.part[stretch["job"]] == down.part and set(hit) & set(stretch["where"]):
                     stretch["end"], stretch["stopped"] = t, True
                     its = self.grant[stretch["job"]]
@@ -420,7 +420,7 @@ class Worldly:
             if down.announced:
                 there_not = down.begin < until and u < down.end
             if down.part == number and there_not:
-                for node in range(down.first, down.first + down.count):
+                for node in range(down.first, down.first + down.nodes):
                     free.pop(node, None)
         for stretch in self.holding(t):
             if self.part[stretch["job"]] == number and stretch["until"] > u:

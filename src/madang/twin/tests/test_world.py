@@ -104,7 +104,7 @@ def test_nobody_runs_twice_or_before_arriving_or_on_nodes_that_are_not_there_and
                 node
                 for down in world.downs
                 if down.part == number and down.begin <= t < down.end
-                for node in range(down.first, down.first + down.count)
+                for node in range(down.first, down.first + down.nodes)
             }
             used = sum(jobs[job][2] for job in held if part[job] == number)
             assert used <= (its.nodes - len(gone)) * its.nodes_of
