@@ -136,8 +136,32 @@ def jobs_a_day(program: Program) -> float:
     return program.gpu_hours_a_day * 3600 / expected_gpu_seconds(program)
 
 
+def fitting(program: Program, largest: int) -> tuple[float, float]:
+    """Of what a program asks for, the share of jobs and of GPU-seconds in jobs of at most so many GPUs."""
+    total, fits, work = 0.0, 0.0, 0.0
+    for size, share in program.sizes:
+        total += share
+        if size <= largest:
+            fits += share
+            work += size * share * _mean_run(_lengths(program, size))
+    return fits / total, work / total / expected_gpu_seconds(program)
+
+
+def under_way(run: Any, days: int, random: Any) -> tuple[Any, Any]:
+    """Jobs that run already when a sample of `days` begins: (which of these they are like, for how long they have run).
+
+    Long jobs are met more often, somewhere in the middle. As many as would run if nobody had waited before.
+    """
+    import numpy as np
+
+    met = random.choice(len(run), random.poisson(run.sum() / (days * DAY_S)), p=run / run.sum()) if len(run) else []
+    met = np.asarray(met, np.int64)
+    return met, (random.random(len(met)) * run[met]).astype(np.int64)
+
+
 def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: int = 0, largest: int = 1 << 31) -> Made:
-    """Jobs of `days` days from day `first_day` on; growth counts from day 0, a Monday. None is larger than `largest`.
+    """Jobs of `days` days from day `first_day` on; growth counts from day 0, a Monday. Those larger than `largest` are
+    left out, and nobody asks for others in their place.
 
     Raises NoJobs where there are none, and BadInput where they would not fit into memory.
     """
@@ -147,7 +171,7 @@ def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: in
     for number, program in enumerate(programs):
         random = np.random.default_rng([seed, first_day, number])
         sizes = [(size, share) for size, share in program.sizes if size <= largest]
-        rate = jobs_a_day(program) / 24
+        rate = jobs_a_day(program) * fitting(program, largest)[0] / 24
         if not sizes or not rate:
             continue
         hour = np.arange(days * 24) + first_day * 24

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 
 from madang.twin.cluster import Machine
-from madang.twin.demand import DAY_S, NoJobs, Program, generate, jobs_a_day, like
+from madang.twin.demand import DAY_S, NoJobs, Program, generate, jobs_a_day, like, under_way
 from madang.twin.errors import BadInput
 from madang.twin.sure import Band, band
 
@@ -149,10 +149,7 @@ def _run(
         )
         limit = np.minimum(limit, queue.longest_s)
         stays = (layer + random.random(len(submit))) * LAYER < np.array(loads)[submit // DAY_S]
-        # What runs at the beginning: long jobs are met more often, somewhere in the middle.
-        met = random.choice(len(run), random.poisson(run.sum() / (days * DAY_S)), p=run / run.sum()) if len(run) else []
-        met = np.asarray(met, np.int64)
-        gone = (random.random(len(met)) * run[met]).astype(np.int64)
+        met, gone = under_way(run, days, random)
         there = (layer + random.random(len(met))) * LAYER < loads[0]
         met, gone = met[there], gone[there]
         for column, before, later in zip(

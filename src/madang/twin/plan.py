@@ -1,7 +1,8 @@
 """What a plan buys: a machine that grows in stages, demand that grows by program, and how long jobs wait, by quarter.
 
-A quarter is a sample of its days, simulated from an empty machine; the first third of it warms up and isn't measured.
-Where more is asked for than there is, the queue would grow without end and a sample can't show how far: `load` says so.
+A quarter is a sample of some weeks. It begins with jobs in the middle of their runs and with no queue, and the first
+third of the weeks isn't measured. Near a load of 1 a queue takes months to build up, and above 1 it grows without end: the waits are a lower
+bound then, and above 1 a promise is broken whatever the sample shows.
 One point is (quarter, seed); it depends on nothing else, so points run in any order and on any number of processes, and
 give the same. Needs numpy and numba (the extra `twin`).
 """
@@ -14,14 +15,16 @@ from random import Random
 from typing import Any
 
 from madang.twin.cluster import Machine
-from madang.twin.demand import DAY_S, Program, generate, jobs_a_day
+from madang.twin.demand import DAY_S, Program, fitting, generate, jobs_a_day, under_way
 from madang.twin.errors import BadInput
 from madang.twin.measure import SIZES
 from madang.twin.sure import Band, band
 
 QUARTER_DAYS = 91
-SAMPLE_JOBS = 300_000
-SAMPLE_DAYS = (3, 28)
+SAMPLE_JOBS = 500_000
+SAMPLE_WEEKS = (2, QUARTER_DAYS // 7)
+POLICIES = ("fcfs", "sjf", "easy")
+MOST_GPUS = 100_000_000
 LEVEL = 0.9
 
 
@@ -44,6 +47,10 @@ class Money:
     years_of_use: int
     running_krw: int
 
+    def __post_init__(self) -> None:
+        if self.years_of_use < 1 or self.running_krw < 0:
+            raise BadInput("prices are of at least 1 year of use, and no running cost below 0")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,14 +67,18 @@ class Plan:
     money: Money | None = None
 
     def __post_init__(self) -> None:
-        if self.gpus < 1 or not 1 <= self.quarters <= 60 or not 1 <= self.seeds <= 50:
-            raise BadInput("a plan has at least 1 GPU, 1 to 60 quarters and 1 to 50 seeds")
+        if not 1 <= self.gpus <= MOST_GPUS or not 1 <= self.quarters <= 60 or not 1 <= self.seeds <= 50:
+            raise BadInput(f"a plan has 1 to {MOST_GPUS:,} GPUs, 1 to 60 quarters and 1 to 50 seeds")
         if [stage.day for stage in self.stages] != sorted({stage.day for stage in self.stages}):
             raise BadInput("stages come in the order of their days, no two on one day")
-        if any(stage.gpus < 1 or list(stage.slip_days) != sorted(stage.slip_days) for stage in self.stages):
-            raise BadInput("a stage has at least 1 GPU, and slips by least, most likely and most days")
-        if self.policy == "conservative":
-            raise BadInput("a plan is simulated under fcfs, sjf or easy")
+        for stage in self.stages:
+            if not 1 <= stage.gpus <= MOST_GPUS or list(stage.slip_days) != sorted(stage.slip_days) or stage.slip_days[0] < 0:
+                raise BadInput("a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0")
+        if self.policy not in POLICIES:
+            raise BadInput(f"a plan is simulated under fcfs, sjf or easy, and not {self.policy!r}")
+        names = [program.name for program in self.programs]
+        if double := [name for name in names if names.count(name) > 1]:
+            raise BadInput(f"two of those who ask are called {double[0]!r}")
 
     def slips(self, seed: int) -> list[int]:
         """The day of each stage as it slips."""
@@ -85,9 +96,12 @@ class Plan:
         when = [stage.day for stage in self.stages] if days is None else days
         return self.gpus + sum(stage.gpus for at, stage in zip(when, self.stages, strict=True) if at <= day)
 
-    def offered(self, day: int) -> float:
-        """GPU-hours a day that are asked for then."""
-        return sum(program.gpu_hours_a_day * (1 + program.growth) ** (day / 365) for program in self.programs)
+    def asked(self, day: int, largest: int = 1 << 31) -> float:
+        """GPU-hours a day that are asked for then, in jobs of at most so many GPUs."""
+        return sum(
+            program.gpu_hours_a_day * fitting(program, largest)[1] * (1 + program.growth) ** (day / 365)
+            for program in self.programs
+        )
 
 
 def points(plan: Plan) -> list[tuple[int, int]]:
@@ -106,8 +120,8 @@ def point(plan: Plan, quarter: int, seed: int) -> dict[str, Any]:
 def sample_days(plan: Plan, quarter: int) -> int:
     day = quarter * QUARTER_DAYS
     rate = sum(jobs_a_day(program) * (1 + program.growth) ** (day / 365) for program in plan.programs)
-    least, most = SAMPLE_DAYS
-    return max(least, min(most, int(SAMPLE_JOBS / max(rate, 1))))
+    least, most = SAMPLE_WEEKS
+    return 7 * max(least, min(most, int(SAMPLE_JOBS / max(rate, 1) / 7)))
 
 
 def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[str, Any]:
@@ -116,12 +130,23 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
     from madang.twin import kernel
 
     made = generate(plan.programs, days=days, seed=seed, first_day=first, largest=gpus)
-    start = kernel.simulate(made.submit, made.run, made.gpus, made.limit, Machine(gpus), plan.policy)
-    begin, end = days * DAY_S // 3, days * DAY_S
-    inside = np.clip(np.minimum(start + made.run, end) - np.maximum(start, begin), 0, None)
+    met, gone = under_way(made.run, days, np.random.default_rng([seed, first, 1 << 20]))
+    submit, run, gpus_of, limit = (
+        np.concatenate(columns)
+        for columns in (
+            (np.zeros(len(met), np.int64), made.submit),
+            (made.run[met] - gone, made.run),
+            (made.gpus[met], made.gpus),
+            (made.limit[met] - gone, made.limit),
+        )
+    )
+    start = kernel.simulate(submit, run, gpus_of, limit, Machine(gpus), plan.policy)
+    begin, end = max(1, days // 21) * 7 * DAY_S, days * DAY_S
+    inside = np.clip(np.minimum(start + run, end) - np.maximum(start, begin), 0, None)
     measured = made.submit >= begin
-    wait = (start - made.submit)[measured]
+    wait = (start[len(met) :] - made.submit)[measured]
     sizes, programs = made.gpus[measured], made.program[measured]
+    asked, fits = plan.asked(first), plan.asked(first, gpus)
 
     def waits(chosen: Any) -> dict[str, float] | None:
         if not len(chosen):
@@ -131,8 +156,9 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
 
     return {
         "gpus": gpus,
-        "load": plan.offered(first) / (gpus * 24),
-        "utilization": float((inside * made.gpus).sum() / (gpus * (end - begin))),
+        "load": fits / (gpus * 24),
+        "left_out": 1 - fits / asked,
+        "utilization": float((inside * gpus_of).sum() / (gpus * (end - begin))),
         "wait": waits(wait) or {"jobs": 0, "mean": 0.0, "p50": 0.0, "p95": 0.0},
         "by_size": {name: waits(wait[(sizes >= low) & (sizes <= high)]) for low, high, name in SIZES},
         "by_program": {name: waits(wait[programs == number]) for number, name in enumerate(made.names)},
@@ -195,11 +221,6 @@ def merge(plan: Plan, made: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "quarters": quarters,
         "needed": {how: _needed(plan, made, how) for how in ("planned", "slipped")},
         "cost": _cost(plan, quarters),
-        "largest_left_out": [
-            {"program": program.name, "gpus": max(size for size, _share in program.sizes)}
-            for program in plan.programs
-            if max(size for size, _share in program.sizes) > plan.gpus
-        ],
     }
 
 
@@ -219,6 +240,7 @@ def _bands(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "gpus": over([one["gpus"] for one in runs]),
         "load": over([one["load"] for one in runs]),
+        "left_out": over([one["left_out"] for one in runs]),  # of what is asked for: in jobs larger than the machine
         "utilization": over([one["utilization"] for one in runs]),
         "wait": waits(lambda one: one["wait"]),
         "by_size": {name: waits(lambda one, name=name: one["by_size"][name]) for _low, _high, name in SIZES},  # type: ignore[misc]
@@ -230,13 +252,18 @@ def _bands(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _needed(plan: Plan, made: Sequence[dict[str, Any]], how: str) -> dict[str, int | None]:
-    """The quarter in which the p95 wait first breaks the promise: the middle, earliest and latest of the seeds.
+    """The quarter in which the p95 wait first breaks the promise, or more is asked for than there is: the middle,
+    earliest and latest of the seeds.
 
     None where it isn't broken within the plan.
     """
     first: list[int] = []
     for seed in range(plan.seeds):
-        broken = [one["quarter"] for one in made if one["seed"] == seed and one[how]["wait"]["p95"] > plan.promise_s]
+        broken = [
+            one["quarter"]
+            for one in made
+            if one["seed"] == seed and (one[how]["wait"]["p95"] > plan.promise_s or one[how]["load"] > 1)
+        ]
         first.append(min(broken, default=plan.quarters))
     first.sort()
     chosen = {"likely": first[len(first) // 2], "earliest": first[0], "latest": first[-1]}

@@ -16,7 +16,7 @@ from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from math import inf, log
+from math import exp, expm1, inf, log
 from typing import TypeVar
 
 from madang.twin.cluster import Machine
@@ -81,7 +81,7 @@ def fair_tree(usage: Mapping[Person, float], shares: Mapping[str, int]) -> dict[
 def _levels(used: Mapping[K, float], shares: Mapping[K, int]) -> dict[K, float]:
     all_used, all_shares = sum(used.values()), sum(shares.values())
     return {
-        who: 0.0 if not shares[who] else inf if not used[who] else shares[who] / all_shares / (used[who] / all_used)
+        who: 0.0 if not shares[who] else inf if not used[who] else shares[who] / all_shares * (all_used / used[who])
         for who in used
     }
 
@@ -120,8 +120,8 @@ class _Usage:
         return self._until(user, mark) if self.at[user] <= mark else self.kept[user]
 
     def _until(self, user: int, t: int) -> float:
-        left: float = 2.0 ** ((self.at[user] - t) / self.half_life)
-        return self.value[user] * left + self.gpus[user] * (1 - left) * self.half_life / log(2)
+        x = (self.at[user] - t) / self.half_life * log(2)  # expm1: a long half-life is nearly 1 - 1
+        return self.value[user] * exp(x) - self.gpus[user] * expm1(x) * self.half_life / log(2)
 
 
 def fairshare(jobs: Jobs, machine: Machine, people: Sequence[Person], rules: Multifactor) -> list[int]:

@@ -1,9 +1,10 @@
 """Tiers with preemption, on a pool: who is in a higher tier goes first, and may stop who is in a lower one.
 
 The queue goes by falling tier, then by arrival. When the first in it doesn't fit, jobs of lower tiers that have run for
-at least `exempt_s` are stopped for it: the lowest tier first, then the latest start, as few as suffice, and none where
-all of them don't. They keep their GPUs for `grace_s`, and then wait again with their first arrival. Later jobs fill in
-as under EASY, and stop nobody.
+at least `exempt_s` are stopped for it: the lowest tier first, then the latest start, until they suffice; then those of
+them are spared, in this order, without whom the rest suffices; and none where all of them don't. They keep their GPUs
+for `grace_s` (who ends by then is done), and then wait again with their first arrival. Later jobs fill in as under
+EASY, and stop nobody.
 
 What a stopped job has done since its last checkpoint (one every `checkpoint_s` of its work; 0: none) is done again, and
 each further start takes `restart_s` more.
@@ -76,6 +77,7 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
     work, begun = Work(count, rules.checkpoint_s, rules.restart_s), [0] * count
     ends: dict[int, int] = {}  # of what holds GPUs
     until: dict[int, int] = {}  # by its limit
+    leaving: set[int] = set()  # who gives GPUs back for another, and of these who will wait again
     stopping: set[int] = set()
     live: list[tuple[int, int]] = []  # (end, job); out of date where `ends` says otherwise
     due: list[tuple[int, int]] = []
@@ -108,11 +110,15 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
         stretches.append(Stretch(job, begun[job], t, job in stopping))
         del due[bisect_left(due, (until.pop(job), job))]
         del ends[job]
+        leaving.discard(job)
         if job in stopping:
             stopping.remove(job)
             insort(queue, job, key=order)
 
     def stop(job: int) -> None:
+        leaving.add(job)
+        if ends[job] <= t + rules.grace_s:  # it is done by then
+            return
         work.stop(job, t - begun[job])
         stopping.add(job)
         if rules.grace_s:
@@ -125,15 +131,21 @@ def preempting(jobs: Jobs, machine: Machine, tier: Sequence[int], rules: Tiers) 
         lower = [
             other
             for other in ends
-            if tier[other] < tier[job] and other not in stopping and t - begun[other] >= rules.exempt_s
+            if tier[other] < tier[job] and other not in leaving and t - begun[other] >= rules.exempt_s
         ]
-        short, found = need[job] - free - sum(need[other] for other in stopping), []
+        short, found = need[job] - free - sum(need[other] for other in leaving), []
         for other in sorted(lower, key=lambda other: (tier[other], -begun[other], -other)):
             if short <= 0:
                 break
             short -= need[other]
             found.append(other)
-        return found if short <= 0 else []
+        if short > 0:
+            return []
+        for other in list(found):
+            if short + need[other] <= 0:
+                short += need[other]
+                found.remove(other)
+        return found
 
     while following < count or ends:
         while live and ends.get(live[0][1]) != live[0][0]:

@@ -218,6 +218,7 @@ class Tiered:
     def __init__(self, jobs: list[Job], gpus: int, tier: list[int], rules: Any) -> None:
         self.jobs, self.gpus, self.tier, self.rules = jobs, gpus, tier, rules
         self.stretches: list[list[Any]] = []
+        self.called: set[int] = set()  # who gives GPUs back for another
 
     def simulate(self) -> list[tuple[int, int, int, bool]]:
         t = -1
@@ -268,6 +269,7 @@ class Tiered:
 
     def go(self, t: int, job: int) -> None:
         before = len(self.of(job))
+        self.called.discard(job)
         self.stretches.append([job, t, t + self.jobs[job][1] - self.saved(job) + self.over(job, before), None])
 
     def look(self, t: int) -> None:
@@ -275,20 +277,27 @@ class Tiered:
             first = queue[0]
             need = self.jobs[first][2]
             if need > self.free(t):
-                coming = sum(self.jobs[job][2] for job, _s, _e, stopped in self.holding(t) if stopped is not None)
+                coming = sum(self.jobs[job][2] for job, *_rest in self.holding(t) if job in self.called)
                 short = need - self.free(t) - coming
                 lower = [
                     stretch
                     for stretch in self.holding(t)
-                    if stretch[3] is None
+                    if stretch[0] not in self.called
                     and self.tier[stretch[0]] < self.tier[first]
                     and t - stretch[1] >= self.rules.exempt_s
                 ]
                 lower.sort(key=lambda stretch: (self.tier[stretch[0]], -stretch[1], -stretch[0]))
                 sums = [sum(self.jobs[s[0]][2] for s in lower[: n + 1]) for n in range(len(lower))]
                 enough = next((n + 1 for n, of in enumerate(sums) if of >= short), 0)
-                for stretch in lower[:enough] if short > 0 else []:
-                    stretch[2], stretch[3] = t + self.rules.grace_s, t
+                chosen = lower[:enough] if short > 0 else []
+                for stretch in list(chosen):
+                    others = [other for other in chosen if other is not stretch]
+                    if sum(self.jobs[s[0]][2] for s in others) >= short:
+                        chosen = others
+                for stretch in chosen:
+                    self.called.add(stretch[0])
+                    if stretch[2] > t + self.rules.grace_s:
+                        stretch[2], stretch[3] = t + self.rules.grace_s, t
                 if need > self.free(t):
                     break
             self.go(t, first)

@@ -46,7 +46,7 @@ CONSERVATIVE = {
     "a hole that is one second short is taken": (">= begin + duration", ">= begin + duration - 1"),
 }
 FAIRSHARE = {
-    "what was used is never forgotten": ("2.0 ** ((self.at[user] - t) / self.half_life)", "1.0"),
+    "what was used is never forgotten": ("self.value[user] * exp(x)", "self.value[user]"),
     "what runs now isn't counted": ("self.gpus[user] += gpus", "pass"),
     "use is taken as of now": ("else self.kept[user]", "else self.value[user]"),
     "who ties gets a rank of their own": ("levels[who] < top * (1 - TIED)", "levels[who] <= top"),
@@ -63,8 +63,10 @@ TIERS = {
     "an equal may be stopped": ("tier[other] < tier[job]", "tier[other] <= tier[job]"),
     "who has just begun may be stopped": ("t - begun[other] >= rules.exempt_s", "True"),
     "more are stopped than needed": ("if short <= 0:\n                break", "if False:\n                break"),
-    "some are stopped although all don't suffice": ("return found if short <= 0 else []", "return found"),
-    "those on their way out are forgotten": ("- sum(need[other] for other in stopping)", ""),
+    "some are stopped although all don't suffice": ("if short > 0:\n            return []", "if False:\n            pass"),
+    "who needn't be stopped isn't spared": ("if short + need[other] <= 0:", "if False:"),
+    "who is done within the grace is stopped": ("if ends[job] <= t + rules.grace_s:", "if False:"),
+    "those on their way out are forgotten": ("- sum(need[other] for other in leaving)", ""),
     "the earliest is stopped": ("(tier[other], -begun[other], -other)", "(tier[other], begun[other], -other)"),
     "the higher of the lower tiers is stopped": ("(tier[other], -begun[other]", "(-tier[other], -begun[other]"),
     "the GPUs are free at once": ("if rules.grace_s:", "if False:"),

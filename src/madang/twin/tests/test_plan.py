@@ -93,16 +93,50 @@ def test_a_run_can_be_stopped_and_says_how_far_it_is():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"gpus": 0}, "a plan has at least 1 GPU, 1 to 60 quarters and 1 to 50 seeds"),
+        ({"gpus": 0}, "a plan has 1 to 100,000,000 GPUs, 1 to 60 quarters and 1 to 50 seeds"),
         ({"stages": (Stage(9, 1), Stage(9, 1))}, "stages come in the order of their days, no two on one day"),
         (
             {"stages": (Stage(9, 1, (5, 2, 9)),)},
-            "a stage has at least 1 GPU, and slips by least, most likely and most days",
+            "a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0",
         ),
-        ({"policy": "conservative"}, "a plan is simulated under fcfs, sjf or easy"),
+        (
+            {"stages": (Stage(9, 1, (-9, -5, 0)),)},
+            "a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0",
+        ),
+        ({"policy": "conservative"}, "a plan is simulated under fcfs, sjf or easy, and not 'conservative'"),
+        ({"programs": PLAN.programs * 2}, "two of those who ask are called 'start-ups'"),
     ],
 )
 def test_a_plan_that_can_not_be_is_said(change, said):
     with pytest.raises(BadInput) as told:
         replace(PLAN, **change)
     assert str(told.value) == said
+
+
+def asked_of(gpus: int, shape: str, load: float) -> dict:
+    """The answer for a quarter of a machine that is asked for so much of what it has."""
+    demand = (like("all", shape, gpus * 24 * load),)
+    return run(Plan(gpus, (), demand, quarters=1, seeds=2))
+
+
+def test_a_quarter_is_as_full_as_it_would_be_had_it_begun_long_ago():
+    """Runs of up to 30 days would need a month to fill an empty machine."""
+    planned = asked_of(2000, "philly", 0.8)["quarters"][0]["planned"]
+    assert planned["utilization"][0] == pytest.approx(0.8, abs=0.03)
+
+
+def test_where_more_is_asked_for_than_there_is_the_promise_is_broken_however_long_the_sample():
+    assert asked_of(2000, "philly", 1.02)["needed"]["planned"]["likely"] == 0
+
+
+def test_jobs_larger_than_the_machine_are_left_out_of_the_load_and_that_is_said():
+    planned = asked_of(60, "kalos", 0.97)["quarters"][0]["planned"]
+    assert planned["load"][0] == pytest.approx(0.97 * (1 - planned["left_out"][0]), rel=0.001)
+    assert planned["left_out"][0] == pytest.approx(0.745, abs=0.001)
+    assert planned["utilization"][0] == pytest.approx(planned["load"][0], abs=0.05)
+
+
+@pytest.mark.parametrize("wrong", [(0, 5), (5, -1)])
+def test_prices_that_can_not_be_are_refused(wrong):
+    with pytest.raises(BadInput):
+        Money(*wrong)

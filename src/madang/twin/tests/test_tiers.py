@@ -43,12 +43,13 @@ def test_every_job_is_done_once_never_twice_at_a_time_and_never_on_more_than_the
     jobs, machine, tier, rules = case
     stretches = plainly(*case)
     assert Counter(s.job for s in stretches if not s.stopped) == Counter(range(len(jobs)))
-    for job, (submit, run, *_rest) in enumerate(jobs):
+    for job, (submit, run, _need, limit) in enumerate(jobs):
         own = sorted(s for s in stretches if s.job == job)
         assert own[0].start >= submit
         assert all(first.end <= second.start for first, second in pairwise(own))
         assert sum(s.end - s.start for s in own) >= run
         assert all(s.end - s.start >= rules.exempt_s + rules.grace_s for s in own if s.stopped)
+        assert all(s.end - s.start <= limit + rules.restart_s for s in own)
     for t in {s.start for s in stretches}:
         assert sum(jobs[s.job][2] for s in stretches if s.start <= t < s.end) <= machine.gpus
     assert not any(s.stopped and tier[s.job] == max(tier) for s in stretches)
@@ -68,7 +69,7 @@ def test_as_few_as_suffice_are_stopped_the_latest_of_the_lowest_first_and_none_i
     jobs = [(0, 100, 2, 100), (1, 100, 1, 100), (2, 100, 1, 100), (10, 5, 2, 5)]
     tier = [0, 0, 1, 2]
     stopped = [s.job for s in plainly(jobs, Machine(4), tier, Tiers({"high": 1})) if s.stopped]
-    assert stopped == [1, 0]  # one of 1 GPU isn't enough; then that of 2; the middle tier is left alone
+    assert stopped == [0]  # the later one isn't enough, and is spared as the earlier one is; the middle tier is left alone
     jobs[3] = (10, 5, 4, 5)
     assert [s for s in plainly(jobs, Machine(4), [0, 0, 3, 2], Tiers({"high": 1})) if s.stopped] == []
 
@@ -77,3 +78,14 @@ def test_as_few_as_suffice_are_stopped_the_latest_of_the_lowest_first_and_none_i
 def test_rules_that_can_not_be_are_refused(wrong):
     with pytest.raises(BadInput):
         Tiers(**wrong)
+
+
+def test_who_ends_within_the_grace_is_done_and_nobody_takes_turns_for_ever():
+    rules = Tiers({"hi": 1}, grace_s=60)
+    assert plainly([(0, 100, 4, 200), (99, 10, 4, 20)], Machine(4), [0, 1], rules) == [
+        Stretch(0, 0, 100, False),
+        Stretch(1, 100, 110, False),
+    ]
+    jobs = [(0, 7, 2, 7), (4, 8, 3, 16), (4, 1, 5, 1), (8, 7, 7, 7), (9, 6, 2, 12)]
+    found = plainly(jobs, Machine(8), [1, 2, 2, 2, 1], Tiers({"hi": 1}, exempt_s=5, grace_s=30))
+    assert sum(not s.stopped for s in found) == 5
