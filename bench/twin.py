@@ -139,7 +139,10 @@ def shake(path: Path) -> None:
     from madang.twin.sure import band, mean_waits, shaken
 
     trace = read(path)
-    made = band(mean_waits(shaken(trace, 100), Machine(trace.machine_gpus or 1), "easy"), "shaken submits")
+    made = band(
+        mean_waits(shaken(trace, 100), Machine(trace.machine_gpus or 1), "easy", jobs=100 * len(trace)),
+        "shaken submits",
+    )
     print(json.dumps(made.as_dict()))
 
 

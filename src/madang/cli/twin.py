@@ -31,10 +31,14 @@ Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare", "preempt"]
 Rule = Literal["batsim-easy-bf-fast", "helios-fifo", "helios-sjf", "rlscheduler"]
 TraceFile = Annotated[
     Path,
-    typer.Argument(help="SWF (.swf), a sacct export, CSV or Parquet (.parquet); .gz is opened.", show_default=False),
+    typer.Argument(
+        help="SWF (.swf), a sacct export, CSV or Parquet (.parquet); .gz is opened, - is standard input.",
+        show_default=False,
+    ),
 ]
 Gpus = Annotated[
-    int | None, typer.Option(min=1, help="How many GPUs the machine has; where left out, what the trace says.")
+    int | None,
+    typer.Option(min=1, max=1 << 31, help="How many GPUs the machine has; where left out, what the trace says."),
 ]
 Map = Annotated[
     str, typer.Option("--map", help="Our columns by a table's names: submit=submit_time,run=duration,gpus=gpu_num.")
@@ -85,9 +89,10 @@ def check(
 @twin.command()
 @clear
 def run(
+    context: typer.Context,
     trace: TraceFile,
     gpus: Gpus = None,
-    nodes_of: Annotated[int, typer.Option(min=0, help="GPUs a node; 0 is one pool.")] = 0,
+    nodes_of: Annotated[int, typer.Option(min=0, max=1024, help="GPUs a node; 0 is one pool.")] = 0,
     place: Annotated[
         Literal["pack", "spread"], typer.Option(help="Which node a job of at most one node gets.")
     ] = "pack",
@@ -96,8 +101,12 @@ def run(
     shares: Annotated[
         str, typer.Option(help="Of fairshare: of accounts and of account/user, lab=3,lab/kim=2; 1 where unsaid.")
     ] = "",
-    half_life_days: Annotated[float, typer.Option(min=0.001, help="Of fairshare: use counts half after so long.")] = 7,
-    max_age_days: Annotated[float, typer.Option(min=0.001, help="Of fairshare: age counts in full after so long.")] = 7,
+    half_life_days: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="Of fairshare: use counts half after so long.")
+    ] = 7,
+    max_age_days: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="Of fairshare: age counts in full after so long.")
+    ] = 7,
     backfill: Annotated[
         bool | None, typer.Option("--backfill/--no-backfill", help="Of fairshare (on) and of rlscheduler (off).")
     ] = None,
@@ -142,17 +151,17 @@ def run(
     from madang.twin import BadInput, Machine, Multifactor, Tiers, measure, simulate
     from madang.twin.measure import waits_of
 
+    _all_apply(context, policy, compat, nodes_of)
+    _not_the_same(starts, trace)
     read = _read(trace, gpus, columns, encoding)
     capacity = gpus or read.machine_gpus
     if capacity is None:
         raise BadInput("the trace doesn't say how large the machine was: --gpus N")
     if perfect:
         read = read.perfect()
+    if compat in ("helios-fifo", "helios-sjf"):
+        nodes_of = nodes_of or 8
     machine = Machine(capacity, nodes_of, place)
-    if (weights or shares) and policy != "fairshare":
-        raise BadInput("--weights and --shares are of --policy fairshare")
-    if tiers and policy != "preempt":
-        raise BadInput("--tiers are of --policy preempt")
     rules: Rules | None = None
     if compat is None and policy == "fairshare":
         weighed = _numbers(weights, "--weights", ("age", "fairshare", "size"))
@@ -233,6 +242,7 @@ def site(
     from madang.twin.sure import band
     from madang.twin.worldfile import read_world
 
+    _not_the_same(starts, trace)
     read = _read(trace, None, columns, encoding)
     world = read_world(file, read.offset)
     runs = [replay(read, world, policy, seed) for seed in range(seeds if world.failures or world.patience else 1)]
@@ -317,8 +327,13 @@ def plan(
     table(["quarter from", "GPUs", "load", "utilization", "p95 wait in s", "with delays"], rows)
     for how, name in (("planned", "as planned"), ("slipped", "with delays")):
         first = result["needed"][how]["likely"]
-        until = f"from {begins(start, first)} on" if first is not None else "never in this time"
-        say(f"{name}: a p95 wait above {wanted.promise_s // 60} min {until}")
+        until = f"first in the quarter from {begins(start, first)}" if first is not None else "never in this time"
+        say(f"{name}: a p95 wait above {wanted.promise_s // 60} min, or more asked for than there is: {until}")
+    if left_out := max(quarter["planned"]["left_out"][0] for quarter in result["quarters"]):
+        say(f"up to {left_out:.0%} of what is asked for is in jobs larger than the machine: it isn't simulated")
+    priced = [wanted.money, wanted.cost_krw, *(stage.cost_krw for stage in wanted.stages)]
+    if any(price is not None for price in priced) and not result["cost"]:
+        say("no cost is named: it takes [money], the cost of what is there and of every stage, and a whole year")
     for year in result["cost"]:
         used_hour = year["krw_per_used_hour"]
         say(f"year {year['year'] + 1}: ₩{year['krw']:,}" + (f", ₩{used_hour:,} a GPU-hour used" if used_hour else ""))
@@ -330,6 +345,37 @@ def _read(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:
     return read(trace, gpus=gpus, columns=parse_map(columns), encoding=encoding)
 
 
+def _all_apply(context: typer.Context, policy: Policy, compat: Rule | None, nodes_of: int) -> None:
+    """An option that would change nothing is said, and not passed over."""
+    from madang.twin import BadInput
+
+    scores = compat == "rlscheduler"
+    uses = {
+        "policy": (compat is None, "leave --compat out"),
+        "shaken": (compat is None, "leave --compat out"),
+        "score": (scores, "of --compat rlscheduler"),
+        "windows": (scores, "of --compat rlscheduler"),
+        "backfill": (scores or (compat is None and policy == "fairshare"), "of fairshare and of rlscheduler"),
+        "place": (compat is None and nodes_of > 0, "of nodes: --nodes-of 8"),
+        "nodes_of": (not scores, "not of rlscheduler"),
+    }
+    for name in ("weights", "shares", "half_life_days", "max_age_days"):
+        uses[name] = (compat is None and policy == "fairshare", "of --policy fairshare")
+    for name in ("tiers", "tier_by", "exempt_s", "grace_s", "checkpoint_s", "restart_s"):
+        uses[name] = (compat is None and policy == "preempt", "of --policy preempt")
+    unsaid = {option.name: option.default for option in context.command.params}
+    for name, (applies, hint) in uses.items():
+        if not applies and context.params[name] != unsaid[name]:
+            raise BadInput(f"--{name.replace('_', '-')} changes nothing here: {hint}")
+
+
+def _not_the_same(starts: Path | None, trace: Path) -> None:
+    from madang.twin import BadInput
+
+    if starts and starts.exists() and trace.exists() and starts.samefile(trace):
+        raise BadInput(f"{starts} is the trace itself: write the starts to another file")
+
+
 def _numbers(text: str, option: str, names: Sequence[str] = ()) -> dict[str, int]:
     """Of "a=1,b=2"; where `names` are given, of these alone."""
     from madang.twin import BadInput
@@ -337,8 +383,14 @@ def _numbers(text: str, option: str, names: Sequence[str] = ()) -> dict[str, int
     found: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _is, number = part.rpartition("=")
-        if not (name and number.isascii() and number.isdigit()) or name in found or (names and name not in names):
-            example = ",".join(f"{name}=1" for name in names or ("lab", "lab/kim"))
+        if (
+            not (name and number.isascii() and number.isdigit() and len(number) < 10)
+            or name in found
+            or (names and name not in names)
+        ):
+            example = ",".join(
+                f"{name}=1" for name in names or (("high",) if option == "--tiers" else ("lab", "lab/kim"))
+            )
             raise BadInput(f"{option} {part!r}: each name once, with a whole number, like {example}")
         found[name] = int(number)
     return found
@@ -354,12 +406,17 @@ def _windows(text: str) -> list[int]:
 
 
 def _write(path: Path | None, rows: Sequence[tuple[str, int]]) -> None:
-    """By rename, so that no reader sees half a file."""
+    """By rename, so that no reader sees half a file; what is no file (a pipe, a terminal) is written to."""
     if path is None:
         return
     from madang.twin import BadInput
 
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            with path.open("w", newline="", encoding="utf-8") as to:
+                csv.writer(to, lineterminator="\n").writerows((("id", "start"), *rows))
+            return
         with NamedTemporaryFile(
             "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
         ) as to:
@@ -407,7 +464,9 @@ def _bands(
 
     bands = [by_weeks(waits, read.submit)]
     if runs:
-        bands.append(band(mean_waits(shaken(read, runs), machine, policy, rules), "shaken submits"))
+        bands.append(
+            band(mean_waits(shaken(read, runs), machine, policy, rules, jobs=runs * len(read)), "shaken submits")
+        )
     return [made for made in bands if made]
 
 
@@ -424,6 +483,7 @@ def _show(label: dict[str, Any], measures: Measures, bands: Sequence[Band]) -> N
         rows += [["stopped for others", f"{measures.stops:,} times"], ["GPU-seconds lost by that", lost]]
     for band in bands:
         width = f"{band.low:,.0f} to {band.high:,.0f} s"
+        width += f", standard deviation {band.sd:,.0f} s" if band.sd is not None else ""
         rows.append([f"mean wait, {band.level:.0%} by {band.of}", width])
     table(["", ""], rows)
     columns = ("jobs", "mean", "p50", "p90", "p95", "p99", "max")

@@ -129,7 +129,7 @@ def fail(run: PlanRun, problem: str) -> None:
 
 def sweep() -> None:
     """Runs whose worker died with them: they can be asked for again."""
-    for run in PlanRun.objects.filter(state__in=LIVE, told_at__lt=now() - SILENT):
+    for run in PlanRun.objects.filter(state=RunState.RUNNING, told_at__lt=now() - SILENT):
         try:
             fail(run, _("It stopped answering. Simulate it again."))
         except Stale:

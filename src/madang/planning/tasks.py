@@ -23,7 +23,9 @@ def simulate(run: int) -> None:
         return
     try:
         # Never in this process: compiled code holds the lock that the worker's other tasks need.
-        result = run_plan(again(row.asked), processes=PROCESSES, told=lambda done, _total: actions.progress(row, done))
+        result = run_plan(
+            again(row.asked), processes=PROCESSES, apart=True, told=lambda done, _total: actions.progress(row, done)
+        )
     except Stopped:
         return
     except (BadInput, ImportError, MemoryError, OSError) as error:

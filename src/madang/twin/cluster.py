@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from madang.twin.errors import BadInput
 
 Rule = Literal["pack", "spread"]
 Rest = Literal["pack", "most free"]
+MOST_GPUS, MOST_NODES, MOST_A_NODE = 1 << 31, 10_000_000, 1024
 Placement = tuple[tuple[int, int], ...]  # (node, GPUs on it)
 
 
@@ -34,6 +35,13 @@ class Machine:
     def __post_init__(self) -> None:
         if self.gpus < 1:
             raise BadInput(f"a machine of {self.gpus} GPUs can run nothing")
+        if self.gpus > MOST_GPUS or self.nodes_of > MOST_A_NODE or self.nodes > MOST_NODES:
+            raise BadInput(
+                f"a machine has at most {MOST_GPUS:,} GPUs, on {MOST_NODES:,} nodes of {MOST_A_NODE:,}:"
+                f" {self.gpus:,} are too many" + f" on nodes of {self.nodes_of:,}" * bool(self.nodes_of)
+            )
+        if self.place not in get_args(Rule) or self.rest not in get_args(Rest):
+            raise BadInput(f"a job is placed by {' or '.join(get_args(Rule))}, and not by {self.place!r}")
         if self.nodes_of < 0:
             raise BadInput(f"nodes of {self.nodes_of} GPUs: at least 1")
         if self.deliveries and self.nodes_of:
@@ -44,7 +52,8 @@ class Machine:
             below = self.gpus - self.gpus % self.nodes_of
             raise BadInput(
                 f"{self.gpus:,} GPUs are no whole number of nodes of {self.nodes_of}:"
-                f" {below:,} or {below + self.nodes_of:,} are"
+                + f" {below:,} or" * bool(below)
+                + f" {below + self.nodes_of:,} are"
             )
 
     @property
@@ -58,7 +67,9 @@ class Machine:
 
     def __str__(self) -> str:
         if not self.nodes_of:
-            return f"a pool of {self.gpus:,} GPUs" + f", {self.most:,} in the end" * bool(self.deliveries)
+            return f"a pool of {self.gpus:,} GPU{'s' * (self.gpus > 1)}" + f", {self.most:,} in the end" * bool(
+                self.deliveries
+            )
         return f"{self.nodes:,} node{'s' * (self.nodes > 1)} of {self.nodes_of} GPUs, {self.place}"
 
 

@@ -5,10 +5,13 @@ A line that can't be read is refused by name and the rest goes on; a file that i
 
 from __future__ import annotations
 
+import codecs
 import csv
+import glob
 import gzip
 import io
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -55,6 +58,12 @@ def read(
 
     Raises BadInput.
     """
+    if unknown := sorted(set(columns or ()) - set(COLUMNS)):
+        raise BadInput(f"--map {unknown[0]!r}: one of {', '.join(COLUMNS)}")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise BadInput(f"{encoding!r} is no encoding that is known here: utf-8, latin-1, cp949 …") from None
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
         return canonical(_parquet(path, columns or {}), gpus)
@@ -65,17 +74,22 @@ def read(
             raise BadInput("--map is for tables: the columns of SWF are fixed")
         return canonical(_swf(text), gpus)
     header = text.partition("\n")[0].strip().lstrip("\ufeff")
-    if "|" in header and header.lower().startswith("jobid"):
+    if "|" in header and header.lower().startswith("jobid") and not columns:
         return canonical(_sacct(text), gpus)
     return canonical(_csv(text, columns or {}), gpus)
 
 
 def _text(path: Path, encoding: str) -> str:
     try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        # Once, as it may be a pipe.
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(data), "rb") as unzipped:
+                data = unzipped.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -86,17 +100,17 @@ def _text(path: Path, encoding: str) -> str:
         raise BadInput(f"{path}: more than {MAX_BYTES >> 20:,} MiB of text: cut it into months")
     if not data.strip():
         raise BadInput(f"{path}: the file is empty")
-    if b"\0" in data[:65536]:
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data[:65536] and "16" not in encoding and "32" not in encoding:
         raise BadInput(f"{path}: this is no text; SWF, a sacct export, CSV or Parquet (.parquet) can be read")
     try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        text = data.decode(encoding)
+    except (UnicodeError, LookupError) as error:
+        line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise BadInput(
             f"{path}, line {line}: not {encoding}: say which it is, e.g. --encoding latin-1 or cp949"
         ) from None
-    except LookupError:
-        raise BadInput(f"{encoding!r} is no encoding that is known here: utf-8, latin-1, cp949 …") from None
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 # --- values -------------------------------------------------------------------------------------------------------
@@ -192,7 +206,7 @@ def _swf(text: str) -> Raw:
             continue
         if part[0][0] == ";":
             if found := re.match(r";\s*(MaxProcs|MaxNodes)\s*:\s*(\d+)", line):
-                header[found[1]] = int(found[2])
+                header[found[1]] = _counted(found[2])
             continue
         try:
             if len(part) != 18 or "_" in line:  # int() reads 1_000, nobody else does
@@ -201,7 +215,7 @@ def _swf(text: str) -> Raw:
                 int(part[1]), int(part[2]), int(part[3]), int(part[4]), int(part[7]), int(part[8])
             )  # fmt: skip
             size = asked if asked > 0 else used
-            if submit > MAX_TIME or run > MAX_TIME or limit > MAX_TIME or size > MAX_SIZE:
+            if max(submit, run, limit, wait) > MAX_TIME or size > MAX_SIZE:
                 raise _Wrong
         except ValueError:
             slow = _swf_slowly(number, part)
@@ -215,9 +229,11 @@ def _swf(text: str) -> Raw:
         add_run(run)
         add_gpus(size)
         add_limit(limit if limit > 0 else UNKNOWN)
-        add_wait(wait)
+        add_wait(wait if wait >= 0 else UNKNOWN)
         add_user(part[11])
     raw.machine_gpus = header.get("MaxProcs") or header.get("MaxNodes")
+    if raw.machine_gpus and raw.machine_gpus > MAX_SIZE:
+        raise BadInput(f"MaxProcs is above {MAX_SIZE:,}: no machine is so large")
     return raw
 
 
@@ -295,11 +311,14 @@ def _sacct_row(raw: Raw, line: int, row: Mapping[str, str], clock: Callable[[Any
     arrival = max(times["Submit"], times["Eligible"])
     if start != UNKNOWN and arrival > start:  # an eligible time that a requeue wrote anew
         arrival = min(times["Submit"], start)
+    size = tres_gpus(row["AllocTRES"]) or tres_gpus(row.get("ReqTRES", ""))
+    if size > MAX_SIZE:
+        return Refusal(line, "AllocTRES", row["AllocTRES"][:40], f"above {MAX_SIZE:,} GPUs")
     raw.count("later eligible", arrival > times["Submit"])
     raw.id.append(row["JobIDRaw"])
     raw.submit.append(arrival)
     raw.run.append(end - start if UNKNOWN not in (start, end) else UNKNOWN)
-    raw.gpus.append(tres_gpus(row["AllocTRES"]) or tres_gpus(row.get("ReqTRES", "")) or UNKNOWN)
+    raw.gpus.append(size or UNKNOWN)
     raw.limit.append(minutes * 60 if minutes > 0 else UNKNOWN)
     raw.wait.append(start - arrival if start != UNKNOWN else UNKNOWN)
     for name, column in (("partition", "Partition"), ("account", "Account"), ("user", "User"), ("qos", "QOS")):
@@ -319,8 +338,13 @@ def tres_gpus(tres: str) -> int:
     [8, 3, 0]
     """
     if found := _GPUS.search(tres):
-        return int(found[1])
-    return sum(map(int, _TYPED_GPUS.findall(tres)))
+        return _counted(found[1])
+    return sum(map(_counted, _TYPED_GPUS.findall(tres)))
+
+
+def _counted(digits: str) -> int:
+    """Python refuses to read thousands of digits."""
+    return int(digits) if len(digits) <= 12 else MAX_SIZE + 1
 
 
 def tres_type(tres: str) -> str:
@@ -363,8 +387,15 @@ def _csv(text: str, columns: Mapping[str, str]) -> Raw:
     try:
         header = next(reader)
 
-        def rows() -> Iterator[tuple[int, Sequence[Any]]]:
-            for row in reader:
+        def rows() -> Iterator[tuple[int, Sequence[Any] | csv.Error]]:
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:  # the reader goes on with the next line
+                    yield reader.line_num, error
+                    continue
                 if row and any(cell.strip() for cell in row):
                     yield reader.line_num, row
 
@@ -382,14 +413,14 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Raw:
         raise BadInput(f"{path}: there is no such file")
     try:
         with duckdb.connect() as db:
-            found = db.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            found = db.execute("SELECT * FROM read_parquet(?)", [glob.escape(str(path))])
             header = [column[0] for column in found.description or ()]
             return _table(header, enumerate(iter(found.fetchone, None), 1), columns)
     except duckdb.Error as error:
         raise BadInput(f"{path}: {str(error).splitlines()[0]}") from None
 
 
-def _table(header: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]], columns: Mapping[str, str]) -> Raw:
+def _table(header: Sequence[str], rows: Iterable[tuple[int, Any]], columns: Mapping[str, str]) -> Raw:
     raw = Raw()
     place = _places(header, columns, raw)
     names = [name for name in NAMES if name in place]
@@ -403,6 +434,9 @@ def _table(header: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]], col
     get = [(name, place[name], read) for name, read in how.items() if name in place]
     width = len(header)
     for line, row in rows:
+        if isinstance(row, csv.Error):
+            raw.refused.append(Refusal(line, "quotes", "", str(row)))
+            continue
         if len(row) != width:
             raw.refused.append(Refusal(line, "fields", str(len(row)), f"the header has {width}"))
             continue
@@ -425,7 +459,7 @@ def _table(header: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]], col
         run = value["run"]
         if "run" not in place and UNKNOWN not in (start, end):
             run = end - start
-        arrival = max(submit, value["eligible"])
+        arrival = submit if value["eligible"] == UNKNOWN else max(submit, value["eligible"])
         raw.count("later eligible", arrival > submit)
         wait = value["wait"]
         if "wait" not in place and start != UNKNOWN:
@@ -458,6 +492,8 @@ def _places(header: Sequence[str], columns: Mapping[str, str], raw: Raw) -> dict
     for ours, theirs in columns.items():
         if theirs not in header:
             raise BadInput(f"--map {ours}={theirs}: the table has {', '.join(header)[:300]}")
+        if header.count(theirs) > 1:
+            raise BadInput(f"two columns are called {theirs!r}: which is meant?")
         place[ours] = header.index(theirs)
     for ours in COLUMNS:
         if ours in place or ours in ("start", "end"):
@@ -465,6 +501,8 @@ def _places(header: Sequence[str], columns: Mapping[str, str], raw: Raw) -> dict
         for name in (ours, *ALSO.get(ours, ())):
             if name in lower:
                 place[ours] = lower.index(name)
+                if lower.count(name) > 1:
+                    raise BadInput(f"two columns are called {name!r}: which is meant?")
                 if name != ours:
                     raw.notes.append(f"{ours} is read from the column {header[place[ours]]}")
                 break

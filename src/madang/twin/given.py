@@ -19,7 +19,7 @@ def load(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or thousands of digits or brackets
         raise BadInput(f"{path}: {error}") from None
 
 

@@ -1,8 +1,8 @@
 """What a plan buys: a machine that grows in stages, demand that grows by program, and how long jobs wait, by quarter.
 
 A quarter is a sample of some weeks. It begins with jobs in the middle of their runs and with no queue, and the first
-third of the weeks isn't measured. Near a load of 1 a queue takes months to build up, and above 1 it grows without end: the waits are a lower
-bound then, and above 1 a promise is broken whatever the sample shows.
+third of the weeks isn't measured. Near a load of 1 a queue takes months to build up, and above 1 it grows without end:
+the waits are a lower bound then, and above 1 a promise is broken whatever the sample shows.
 One point is (quarter, seed); it depends on nothing else, so points run in any order and on any number of processes, and
 give the same. Needs numpy and numba (the extra `twin`).
 """
@@ -26,6 +26,7 @@ SAMPLE_WEEKS = (2, QUARTER_DAYS // 7)
 POLICIES = ("fcfs", "sjf", "easy")
 MOST_GPUS = 100_000_000
 LEVEL = 0.9
+HEARTBEAT_S = 20
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,14 @@ class Plan:
         if [stage.day for stage in self.stages] != sorted({stage.day for stage in self.stages}):
             raise BadInput("stages come in the order of their days, no two on one day")
         for stage in self.stages:
-            if not 1 <= stage.gpus <= MOST_GPUS or list(stage.slip_days) != sorted(stage.slip_days) or stage.slip_days[0] < 0:
-                raise BadInput("a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0")
+            if (
+                not 1 <= stage.gpus <= MOST_GPUS
+                or list(stage.slip_days) != sorted(stage.slip_days)
+                or stage.slip_days[0] < 0
+            ):
+                raise BadInput(
+                    "a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0"
+                )
         if self.policy not in POLICIES:
             raise BadInput(f"a plan is simulated under fcfs, sjf or easy, and not {self.policy!r}")
         names = [program.name for program in self.programs]
@@ -166,16 +173,22 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
 
 
 def run(
-    plan: Plan, *, processes: int = 1, told: Callable[[int, int], bool] = lambda done, total: True
+    plan: Plan,
+    *,
+    processes: int = 1,
+    apart: bool = False,
+    told: Callable[[int, int], bool] = lambda done, total: True,
 ) -> dict[str, Any]:
-    """All points, merged. `told(done, total)` is called after each, and stops the run by answering False.
+    """All points, merged; `apart` from this process also where one is enough. `told(done, total)` is called after each
+    point, and meanwhile where they are computed apart; it stops the run by answering False.
 
     Raises BadInput, and Stopped.
     """
     todo = points(plan)
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for made in _all(plan, todo, processes):
-        found[made["quarter"], made["seed"]] = made
+    for made in _apart(plan, todo, processes) if apart or processes > 1 else _here(plan, todo):
+        if made:
+            found[made["quarter"], made["seed"]] = made
         if not told(len(found), len(todo)):
             raise Stopped
     return merge(plan, [found[one] for one in todo])
@@ -185,19 +198,24 @@ class Stopped(Exception):
     """The run was told to stop."""
 
 
-def _all(plan: Plan, todo: Sequence[tuple[int, int]], processes: int) -> Iterator[dict[str, Any]]:
-    if processes == 1:
-        yield from (point(plan, quarter, seed) for quarter, seed in todo)
-        return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+def _here(plan: Plan, todo: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    yield from (point(plan, quarter, seed) for quarter, seed in todo)
+
+
+def _apart(plan: Plan, todo: Sequence[tuple[int, int]], processes: int) -> Iterator[dict[str, Any] | None]:
+    """Nothing now and then, while nothing is done."""
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
     from multiprocessing import get_context
 
     # Forked, a process would share locks with the threads of this one.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(point, plan, quarter, seed) for quarter, seed in todo]
+        going = {pool.submit(point, plan, quarter, seed) for quarter, seed in todo}
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while going:
+                done, going = wait(going, timeout=HEARTBEAT_S, return_when=FIRST_COMPLETED)
+                if not done:
+                    yield None
+                yield from (future.result() for future in done)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

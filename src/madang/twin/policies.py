@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 from madang.twin import plain, priority, tiers
 from madang.twin.cluster import Machine
@@ -63,6 +63,10 @@ def simulate(
     """
     if policy not in POLICIES:
         raise BadInput(f"no policy is called {policy!r}: {', '.join(POLICIES)}")
+    if engine not in get_args(Engine):
+        raise BadInput(f"no engine is called {engine!r}: {', '.join(get_args(Engine))}")
+    if rules is not None and policy not in RULED:
+        raise BadInput(f"{policy} has no rules: they are of {' and '.join(RULED)}")
     if policy in ONE_POOL and machine.nodes_of:
         raise BadInput(f"{ONE_POOL[policy]} is defined on a pool: leave --nodes-of out")
     if policy in ONE_POOL and machine.deliveries:

@@ -4,7 +4,7 @@ given), *shaken* submits (accidents of ties), or *seeds* of made-up demand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 from statistics import fmean, stdev
@@ -71,12 +71,11 @@ def by_weeks(
     return Band("weeks drawn anew", sum(values) / len(values), low, high, draws, level)
 
 
-def shaken(trace: Trace, runs: int, *, seed: int = 0, seconds: int = 60) -> list[Trace]:
+def shaken(trace: Trace, runs: int, *, seed: int = 0, seconds: int = 60) -> Iterator[Trace]:
     """The same trace `runs` times, every submit later by 0 to `seconds` - 1 (Tsafrir, Ouaknine, Feitelson 2007).
 
     A difference between two policies below two standard deviations of these is none.
     """
-    made = []
     for run in range(runs):
         random = Random(f"{seed}.{run}")  # noqa: S311
         submit = [at + int(random.random() * seconds) for at in trace.submit]
@@ -86,14 +85,15 @@ def shaken(trace: Trace, runs: int, *, seed: int = 0, seconds: int = 60) -> list
             name: [getattr(trace, name)[job] for job in order] for name in ("id", "run", "gpus", "limit", "row")
         }
         columns["more"] = {name: [values[job] for job in order] for name, values in trace.more.items()}
-        made.append(Trace(submit=[submit[job] - first for job in order], offset=trace.offset + first, **columns))
-    return made
+        yield Trace(submit=[submit[job] - first for job in order], offset=trace.offset + first, **columns)
 
 
-def mean_waits(traces: Sequence[Trace], machine: Machine, policy: str, rules: Rules | None = None) -> list[float]:
-    """The mean wait of each, in seconds."""
+def mean_waits(
+    traces: Iterable[Trace], machine: Machine, policy: str, rules: Rules | None = None, *, jobs: int = 0
+) -> list[float]:
+    """The mean wait of each, in seconds; `jobs` are in all of them together, as far as is known."""
     waits = []
-    many = sum(map(len, traces)) > SMALL and has_kernel() and policy not in RULED
+    many = jobs > SMALL and has_kernel() and policy not in RULED
     for trace in traces:
         found = simulate(trace, machine, policy, "numba" if many else "auto", rules)
         waits.append(sum(waits_of(trace, found.starts, found.stretches)) / len(trace))

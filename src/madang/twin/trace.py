@@ -104,6 +104,8 @@ def canonical(raw: Raw, gpus: int | None = None) -> Trace:
     >>> list(trace.id), list(trace.submit), list(trace.run), list(trace.limit), trace.offset
     (['b', 'a'], [0, 60], [20, 1], [20, 1], 10)
     """
+    if len({len(raw.submit), len(raw.run), len(raw.gpus), len(raw.limit)}) > 1:
+        raise BadInput("submit, run, gpus and limit have one value a job each")
     gone = {"no size": 0, "no run": 0, "negative submit": 0, "too large": 0}
     most = gpus or raw.machine_gpus or MAX_SIZE
     rows = []
@@ -178,7 +180,7 @@ def from_columns(
 def _nothing_left(raw: Raw) -> str:
     if raw.refused:
         return f"no job can be read; {raw.refused[0]}" + (
-            f" (and {len(raw.refused) - 1} more lines)" * (len(raw.refused) > 1)
+            f" (and {len(raw.refused) - 1} more)" * (len(raw.refused) > 1)
         )
     if not raw.gpus:
         return "the trace holds no job"

@@ -111,8 +111,8 @@ def test_what_is_left_out_of_an_export_of_sacct_is_told(tmp_path):
         (("--gpus", 4, "--policy", "fairshare", "--weights", "fairshare=1"), "names no account and no user"),
         (("--gpus", 4, "--policy", "preempt"), "preemption needs tiers: which are higher than 0?"),
         (("--gpus", 4, "--policy", "preempt", "--tiers", "high=1"), "preemption needs the qos of each job"),
-        (("--gpus", 4, "--tiers", "high=1"), "--tiers are of --policy preempt"),
-        (("--gpus", 4, "--shares", "lab=1"), "--weights and --shares are of --policy fairshare"),
+        (("--gpus", 4, "--tiers", "high=1"), "--tiers changes nothing here: of --policy preempt"),
+        (("--gpus", 4, "--shares", "lab=1"), "--shares changes nothing here: of --policy fairshare"),
         (("--gpus", 4, "--starts", "/nowhere/starts.csv"), "/nowhere/starts.csv can't be written"),
     ],
 )
@@ -204,3 +204,57 @@ def test_a_site_that_can_not_be_read_is_said_in_a_line(tmp_path, trace, change, 
     assert answer.exit_code == 2
     assert said in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--no-backfill",), "--backfill changes nothing here: of fairshare and of rlscheduler"),
+        (("--half-life-days", 3), "--half-life-days changes nothing here: of --policy fairshare"),
+        (("--grace-s", 3), "--grace-s changes nothing here: of --policy preempt"),
+        (("--score", "f1"), "--score changes nothing here: of --compat rlscheduler"),
+        (("--place", "spread"), "--place changes nothing here: of nodes: --nodes-of 8"),
+        (("--compat", "helios-fifo", "--policy", "fcfs"), "--policy changes nothing here: leave --compat out"),
+        (("--compat", "helios-fifo", "--shaken", 2), "--shaken changes nothing here: leave --compat out"),
+        (("--policy", "fairshare", "--weights", "age=" + "9" * 400), "each name once, with a whole number"),
+        (("--encoding", "nonsense"), "'nonsense' is no encoding"),
+        (("--encoding", "punycode"), "not punycode"),
+        (("--nodes-of", 3), "4 GPUs are no whole number of nodes of 3"),
+    ],
+)
+def test_an_option_that_would_change_nothing_or_can_not_be_is_said(trace, options, said):
+    answer = ask("run", trace, "--gpus", 4, *options)
+    assert (answer.exit_code, said in answer.stderr) == (2, True), answer.stderr
+
+
+def test_a_trace_comes_through_a_pipe_and_starts_go_into_one(trace, tmp_path):
+    import os
+    from threading import Thread
+
+    source, target = tmp_path / "in.csv", tmp_path / "out"
+    os.mkfifo(source)
+    os.mkfifo(target)
+    found: list[str] = []
+    others = [
+        Thread(target=lambda: source.write_text(CSV, encoding="utf-8")),
+        Thread(target=lambda: found.append(target.read_text(encoding="utf-8"))),
+    ]
+    for other in others:
+        other.start()
+    answer = ask("run", source, "--gpus", 4, "--policy", "fcfs", "--starts", target)
+    for other in others:
+        other.join(5)
+    assert answer.exit_code == 0, answer.output
+    assert found == ["id,start\nc,1020\na,1000\nb,1010\nd,1020\n"]
+    assert target.is_fifo()
+
+
+def test_the_trace_is_read_from_standard_input():
+    answer = CliRunner().invoke(app, ["twin", "check", "-", "--json"], input=CSV)
+    assert json.loads(answer.stdout)["jobs"] == 4
+
+
+def test_starts_are_never_written_over_the_trace(trace):
+    answer = ask("run", trace, "--gpus", 4, "--starts", trace)
+    assert (answer.exit_code, "is the trace itself" in answer.stderr) == (2, True)
+    assert trace.read_text(encoding="utf-8") == CSV

@@ -185,7 +185,7 @@ def test_parquet_is_read_like_a_table(tmp_path):
         ("t.csv", b"id,submit,run,gpus\nM\xfcller,0,1,1\n", "t.csv, line 2: not utf-8: say which it is, e.g. --encoding"
          " latin-1 or cp949"),
         ("t.csv", b"\x7fELF\0", "t.csv: this is no text; SWF, a sacct export, CSV or Parquet (.parquet) can be read"),
-        ("t.csv", b'id,submit,run,gpus\n"x,0,1,1\n', "line 2: unexpected end of data"),
+        ("t.csv", b'id,submit,run,gpus\n"x,0,1,1\n', "no job can be read; line 2, quotes '': unexpected end of data"),
         ("t.txt", b"JobID|Submit\n1|2\n", "the sacct export lacks Start, End, TimelimitRaw, AllocTRES:"
          f" SLURM_TIME_FORMAT=%s sacct -X -P --duplicates -o {SACCT},Restarts"),
     ],
@@ -239,3 +239,62 @@ def test_a_mapping_that_can_not_be_is_said(text, said):
 def test_a_mapping_to_a_column_that_is_not_there_names_those_that_are(write):
     with pytest.raises(BadInput, match="--map run=length: the table has id, submit, run, gpus"):
         read(write("t.csv", "id,submit,run,gpus\n1,0,1,1\n"), columns={"run": "length"})
+
+
+def test_a_stray_quote_refuses_its_line_and_the_rest_goes_on(write):
+    trace = read(write("t.csv", 'id,submit,run,gpus,user\na,0,1,1,x\nb,1,1,1,"bob" x\nc,2,1,1,y\n'))
+    assert list(trace.id) == ["a", "c"]
+    assert [str(refusal) for refusal in trace.refused] == ["line 3, quotes '': ',' expected after '\"'"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "encoding"),
+    [
+        ("t.csv", "submit,run,gpus\n0,5,2\n".encode("utf-16"), "utf-16"),
+        ("t.csv", "\ufeffsubmit,run,gpus\r\n0,5,2\r\n".encode(), "utf-8"),
+        ("t.csv", b"submit,run,gpus\r0,5,2\r", "utf-8"),
+        ("t.swf", ("\ufeff" + SWF + swf(run=5, asked=2)).encode(), "utf-8"),
+        ("t.txt", ("\ufeff" + SWF + swf(run=5, asked=2)).encode(), "utf-8"),
+    ],
+)
+def test_marks_of_an_encoding_and_ends_of_lines_are_no_matter(write, name, data, encoding):
+    trace = read(write(name, data), encoding=encoding)
+    assert (list(trace.run), list(trace.gpus)) == ([5], [2])
+    assert trace.machine_gpus == (8 if "csv" not in name else None)
+
+
+def test_who_was_submitted_before_the_clock_began_is_not_taken_for_who_became_eligible_later(write):
+    assert read(write("t.csv", "submit,run,gpus\n-100,2,3\n5,2,3\n")).changes == {
+        "negative submit": 1,
+        "limit unknown": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.swf", "; MaxProcs: " + "9" * 5000 + "\n" + swf(), "MaxProcs is above 2,147,483,648"),
+        ("t.swf", SWF + swf(wait="9" * 20), "field 3 (wait time)"),
+        ("t.csv", "submit,run,gpus,gpus\n0,1,1,2\n", "two columns are called 'gpus'"),
+        ("t.txt", f"{SACCT}\n1,".replace(",", "|") + "0|0|0|1|1||gres/gpu=" + "9" * 5000 + "|||||\n",
+         "above 2,147,483,648 GPUs"),
+    ],
+)  # fmt: skip
+def test_figures_that_no_machine_has_are_said(write, name, text, said):
+    with pytest.raises(BadInput) as told:
+        read(write(name, text))
+    assert said in str(told.value)
+
+
+def test_the_name_of_a_parquet_file_is_no_pattern(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    for name in ("g?", "ga"):
+        duckdb.sql("SELECT 0 AS submit, 10 AS run, 1 AS gpus").write_parquet(str(tmp_path / f"{name}.parquet"))
+    assert len(read(tmp_path / "g?.parquet")) == 1
+
+
+def test_columns_and_encodings_that_are_not_known_are_said(write):
+    path = write("t.swf", SWF + swf())
+    for options in ({"columns": {"sbumit": "x"}}, {"encoding": "nonsense"}):
+        with pytest.raises(BadInput):
+            read(path, **options)

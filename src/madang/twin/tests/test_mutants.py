@@ -63,7 +63,7 @@ TIERS = {
     "an equal may be stopped": ("tier[other] < tier[job]", "tier[other] <= tier[job]"),
     "who has just begun may be stopped": ("t - begun[other] >= rules.exempt_s", "True"),
     "more are stopped than needed": ("if short <= 0:\n                break", "if False:\n                break"),
-    "some are stopped although all don't suffice": ("if short > 0:\n            return []", "if False:\n            pass"),
+    "some are stopped although all don't suffice": ("if short > 0:\n            return []", "if 0:\n            pass"),
     "who needn't be stopped isn't spared": ("if short + need[other] <= 0:", "if False:"),
     "who is done within the grace is stopped": ("if ends[job] <= t + rules.grace_s:", "if False:"),
     "those on their way out are forgotten": ("- sum(need[other] for other in leaving)", ""),

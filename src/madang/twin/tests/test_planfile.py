@@ -62,7 +62,8 @@ def test_a_plan_is_read(tmp_path):
         ("date = 2027-07-01", "date = 2026-07-01", "stage 1: it comes after the start of the plan, 2027-01-01"),
         ("nodes = 8", "nodes = 8\ngpus = 1", "stage 1: either gpus or nodes (of 8)"),
         ("[0, 60, 365]", "[0, 60]", "stage 1: slip_days are three whole numbers, [least, most likely, most]"),
-        ("[0, 60, 365]", "[0, 60, 5]", "a stage has at least 1 GPU, and slips by least, most likely and most days, none below 0"),
+        ("[0, 60, 365]", "[0, 60, 5]", "a stage has at least 1 GPU, and slips by least, most likely and most days, "
+         "none below 0"),
         ('shape = "helios"', 'shape = "venus"', "no shape is called 'venus': philly, helios, seren, kalos"),
         ("growth = 0.5", 'growth = "half"', "demand 1: growth is a number"),
         ('source = "a tender, 2026-11"', "", 'money: say where the figures come from, source = "…, 2026-11"'),

@@ -35,7 +35,7 @@ def test_three_weeks_say_nothing_and_the_same_seed_says_the_same():
 
 def test_shaken_submits_are_the_same_jobs_a_little_later_and_their_waits_spread():
     trace = from_columns(submit=[0, 0, 50, 600], run=[90, 40, 40, 5], gpus=[2, 1, 2, 1])
-    made = shaken(trace, 30)
+    made = list(shaken(trace, 30))
     assert all(sorted(one.row) == [0, 1, 2, 3] for one in made)
     assert all(earlier <= later for one in made for earlier, later in pairwise(one.submit))
     moved = {one.offset + at - trace.submit[row] for one in made for at, row in zip(one.submit, one.row, strict=True)}

@@ -69,7 +69,9 @@ def test_as_few_as_suffice_are_stopped_the_latest_of_the_lowest_first_and_none_i
     jobs = [(0, 100, 2, 100), (1, 100, 1, 100), (2, 100, 1, 100), (10, 5, 2, 5)]
     tier = [0, 0, 1, 2]
     stopped = [s.job for s in plainly(jobs, Machine(4), tier, Tiers({"high": 1})) if s.stopped]
-    assert stopped == [0]  # the later one isn't enough, and is spared as the earlier one is; the middle tier is left alone
+    assert stopped == [
+        0
+    ]  # the later one isn't enough, and is spared as the earlier one is; the middle tier is left alone
     jobs[3] = (10, 5, 4, 5)
     assert [s for s in plainly(jobs, Machine(4), [0, 0, 3, 2], Tiers({"high": 1})) if s.stopped] == []
 
