@@ -331,6 +331,9 @@ def plan(
         say(f"{name}: a p95 wait above {wanted.promise_s // 60} min, or more asked for than there is: {until}")
     if left_out := max(quarter["planned"]["left_out"][0] for quarter in result["quarters"]):
         say(f"up to {left_out:.0%} of what is asked for is in jobs larger than the machine: it isn't simulated")
+    for year in result["energy"]:
+        kwh, won = f"{year['kwh']:,} kWh", f"₩{year['krw']:,} for electricity"
+        say(f"year {year['year'] + 1}: {kwh}, {year['t_co2']:,} t of carbon dioxide, {won}")
     priced = [wanted.money, wanted.cost_krw, *(stage.cost_krw for stage in wanted.stages)]
     if any(price is not None for price in priced) and not result["cost"]:
         say("no cost is named: it takes [money], the cost of what is there and of every stage, and a whole year")

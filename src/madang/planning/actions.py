@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from madang.identity.access import access_of
 from madang.identity.models import Person, Role
 from madang.planning.calibration import gaps
-from madang.planning.models import LIVE, Plan, PlanRun, RunState, run_moves
+from madang.planning.models import LIVE, POWER, Plan, PlanRun, RunState, run_moves
 from madang.planning.spec import kept, wanted, wanted_by
 from madang.twin import BadInput
 from madang.twin.plan import points
@@ -46,11 +46,23 @@ def save(actor: Person, *, plan: Plan | None = None, **facts: Any) -> Plan:
         errors["cost_krw"] = _("Give all prices or none: nothing is invented for a missing one.")
     if any(priced) and not facts["source"].strip():
         errors["source"] = _("Say where the prices come from, with a date.")
+    figures: dict[str, Any] = {name: facts.get(name) for name in POWER}
+    if any(figure is not None for figure in figures.values()):
+        missing = _("Give all of these figures or none: nothing is invented for a missing one.")
+        errors |= {name: missing for name, figure in figures.items() if figure is None}
+        if not facts["power_source"].strip():
+            errors["power_source"] = _("Say where the figures come from, with a date.")
+        if None not in figures.values() and figures["busy_w"] < figures["idle_w"]:
+            errors["busy_w"] = _("Not less than an idle one.")
+    called = [program["name"] for program in facts["programs"]]
+    if double := [row for row, name in enumerate(called, 1) if name in called[: row - 1]]:
+        errors[f"name_{double[0]}"] = _("Another program has this name.")
     days = [stage["on"] for stage in facts["stages"]]
     if len(days) != len(set(days)):
         errors["on_1"] = _("Two stages on one day are one stage.")
     try:
-        wanted(facts)
+        if not errors:
+            wanted(facts)
     except BadInput as error:
         errors.setdefault("on_1", str(error))
     if errors:

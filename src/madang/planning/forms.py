@@ -6,14 +6,14 @@ from django import forms
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from madang.planning.models import Plan, Policy
+from madang.planning.models import POWER, Plan, Policy
 from madang.twin.demand import SHAPES
 from madang.web.forms import Day, Form, TextField, WholeNumber
 
 STAGES, PROGRAMS = 4, 4
 OF_STAGE = ("on", "gpus", "likely", "latest", "stage_krw")
 OF_PROGRAM = ("name", "shape", "hours", "growth")
-MOST_GPUS, MOST_KRW = 10_000_000, 10**16
+MOST_GPUS, MOST_KRW, MOST_W = 10_000_000, 10**16, 1_000_000
 SHAPE = [
     ("philly", _("long runs on few GPUs (Microsoft Philly)")),
     ("helios", _("short runs, some on whole nodes (SenseTime Helios)")),
@@ -58,6 +58,22 @@ class PlanForm(Form):
         label=_("Running cost of a GPU and year (KRW)"), required=False, min_value=0, max_value=MOST_KRW
     )
     source = TextField(label=_("Source of the prices"), max_length=400, required=False, help_text=_("With its date."))
+    idle_w = WholeNumber(label=_("Idle GPU (W)"), required=False, min_value=0, max_value=MOST_W)
+    busy_w = WholeNumber(
+        label=_("Busy GPU (W)"),
+        required=False,
+        min_value=0,
+        max_value=MOST_W,
+        help_text=_("With its share of the node."),
+    )
+    pue_percent = WholeNumber(
+        label=_("PUE (%)"), required=False, min_value=100, max_value=1000, help_text=_("130 for a PUE of 1.3.")
+    )
+    g_per_kwh = WholeNumber(label=_("Carbon dioxide of a kWh (g)"), required=False, min_value=0, max_value=10_000)
+    krw_per_kwh = WholeNumber(label=_("Price of a kWh (KRW)"), required=False, min_value=0, max_value=100_000)
+    power_source = TextField(
+        label=_("Source of these figures"), max_length=400, required=False, help_text=_("With its date.")
+    )
 
     def __init__(self, *args: Any, plan: Plan | None = None, **kwargs: Any) -> None:
         super().__init__(*args, initial=_initial(plan) if plan else None, **kwargs)
@@ -104,6 +120,10 @@ class PlanForm(Form):
     @property
     def prices(self) -> list[Any]:
         return [self[name] for name in ("cost_krw", "years_of_use", "running_krw", "source")]
+
+    @property
+    def power(self) -> list[Any]:
+        return [self[name] for name in (*POWER, "power_source")]
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}

@@ -21,6 +21,10 @@ class Policy(models.TextChoices):
     SJF = "sjf", _("shortest limit first")
 
 
+PRICES = ("cost_krw", "years_of_use", "running_krw")
+POWER = ("idle_w", "busy_w", "pue_percent", "g_per_kwh", "krw_per_kwh")
+
+
 @tracked()
 class Plan(models.Model):
     """What a site may buy when, for which demand.
@@ -44,6 +48,12 @@ class Plan(models.Model):
     years_of_use = models.PositiveSmallIntegerField(null=True)
     running_krw = models.BigIntegerField(null=True)
     source = models.CharField(max_length=400, blank=True)
+    idle_w = models.PositiveIntegerField(null=True)
+    busy_w = models.PositiveIntegerField(null=True)
+    pue_percent = models.PositiveSmallIntegerField(null=True)
+    g_per_kwh = models.PositiveIntegerField(null=True)
+    krw_per_kwh = models.PositiveIntegerField(null=True)
+    power_source = models.CharField(max_length=400, blank=True)
     made_by = models.ForeignKey(Person, models.PROTECT, related_name="+")
     made_at = models.DateTimeField(db_default=Now())
 
@@ -57,8 +67,21 @@ class Plan(models.Model):
             models.CheckConstraint(name="plan_seeds", condition=Q(seeds__gte=1, seeds__lte=50)),
             models.CheckConstraint(
                 name="plan_prices_all_or_none_and_with_a_source",
-                condition=Q(cost_krw=None, years_of_use=None, running_krw=None)
-                | (Q(cost_krw__gte=0, years_of_use__gte=1, running_krw__gte=0) & ~Q(source="")),
+                condition=Q(**dict.fromkeys(PRICES))
+                | (
+                    Q(**{f"{name}__isnull": False for name in PRICES})
+                    & Q(cost_krw__gte=0, years_of_use__gte=1, running_krw__gte=0)
+                    & ~Q(source="")
+                ),
+            ),
+            models.CheckConstraint(
+                name="plan_power_all_or_none_and_with_a_source",
+                condition=Q(**dict.fromkeys(POWER))
+                | (
+                    Q(**{f"{name}__isnull": False for name in POWER})
+                    & Q(busy_w__gte=models.F("idle_w"), pue_percent__gte=100)
+                    & ~Q(power_source="")
+                ),
             ),
         ]
 

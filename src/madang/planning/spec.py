@@ -8,10 +8,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from madang.planning.models import Plan
+from madang.planning.models import POWER, Plan
 from madang.twin import BadInput
 from madang.twin.demand import Lengths, Program, like
-from madang.twin.plan import Money, Stage
+from madang.twin.plan import Money, Power, Stage
 from madang.twin.plan import Plan as TwinPlan
 
 
@@ -31,6 +31,8 @@ def wanted(facts: dict[str, Any]) -> TwinPlan:
     money = None
     if facts["years_of_use"] is not None and facts["running_krw"] is not None:
         money = Money(facts["years_of_use"], facts["running_krw"])
+    figures: list[Any] = [facts.get(name) for name in POWER]
+    power = None if None in figures else Power(*figures)
     return TwinPlan(
         gpus=facts["gpus"],
         stages=tuple(stages),
@@ -41,6 +43,7 @@ def wanted(facts: dict[str, Any]) -> TwinPlan:
         seeds=facts["seeds"],
         cost_krw=facts["cost_krw"],
         money=money,
+        power=power,
     )
 
 
@@ -64,4 +67,5 @@ def again(kept: dict[str, Any]) -> TwinPlan:
         programs.append(Program(**{**program, **tuples, "sizes": sizes, "lengths": lengths}))
     stages = [Stage(**{**stage, "slip_days": tuple(stage["slip_days"])}) for stage in kept["stages"]]
     money = Money(**kept["money"]) if kept["money"] else None
-    return TwinPlan(**{**kept, "programs": tuple(programs), "stages": tuple(stages), "money": money})
+    power = Power(**kept["power"]) if kept.get("power") else None
+    return TwinPlan(**{**kept, "programs": tuple(programs), "stages": tuple(stages), "money": money, "power": power})

@@ -68,6 +68,7 @@ def detail(request: HttpRequest, id: int) -> HttpResponse:
     if seen.answered:
         facts |= {
             "rows": _rows(seen),
+            "energy": [year | {"mwh": year["kwh"] / 1000} for year in seen.result.get("energy", ())],
             "sizes": [name for _low, _high, name in SIZES],
             "waits": charts.waits(seen, compared),
             "machine": charts.machine(seen, compared),

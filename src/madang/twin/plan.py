@@ -27,6 +27,7 @@ POLICIES = ("fcfs", "sjf", "easy")
 MOST_GPUS = 100_000_000
 LEVEL = 0.9
 HEARTBEAT_S = 20
+HOURS_A_YEAR = 8760
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,26 @@ class Money:
 
 
 @dataclass(frozen=True)
+class Power:
+    """What a GPU takes with its share of the node, idle and busy, in W; the PUE of the building in percent; g of carbon
+    dioxide and KRW for a kWh. Energy = (GPUs × idle + busy GPUs × (busy - idle)) × hours × PUE: no cooling model and
+    no clocks of the chips. None is invented.
+    """
+
+    idle_w: int
+    busy_w: int
+    pue_percent: int
+    g_per_kwh: int
+    krw_per_kwh: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.idle_w <= self.busy_w or self.pue_percent < 100 or min(self.g_per_kwh, self.krw_per_kwh) < 0:
+            raise BadInput(
+                "a busy GPU takes at least what an idle one does, a PUE is at least 100 %, the rest at least 0"
+            )
+
+
+@dataclass(frozen=True)
 class Plan:
     """`gpus` are there at the start; `promise_s` is the p95 wait that the site wants to keep."""
 
@@ -66,6 +87,7 @@ class Plan:
     seeds: int = 5
     cost_krw: int | None = None  # of what is there at the start
     money: Money | None = None
+    power: Power | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.gpus <= MOST_GPUS or not 1 <= self.quarters <= 60 or not 1 <= self.seeds <= 50:
@@ -239,6 +261,7 @@ def merge(plan: Plan, made: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "quarters": quarters,
         "needed": {how: _needed(plan, made, how) for how in ("planned", "slipped")},
         "cost": _cost(plan, quarters),
+        "energy": _energy(plan, quarters),
     }
 
 
@@ -288,12 +311,41 @@ def _needed(plan: Plan, made: Sequence[dict[str, Any]], how: str) -> dict[str, i
     return {name: quarter if quarter < plan.quarters else None for name, quarter in chosen.items()}
 
 
+def _years(quarters: Sequence[dict[str, Any]]) -> Iterator[tuple[int, float, float]]:
+    """(year, GPUs that are there on average, GPUs that are busy on average) of each whole one, as planned."""
+    for year in range(len(quarters) // 4):
+        its = [quarter["planned"] for quarter in quarters[year * 4 : year * 4 + 4]]
+        there = sum(quarter["gpus"][0] for quarter in its) / 4
+        yield year, there, sum(quarter["gpus"][0] * quarter["utilization"][0] for quarter in its) / 4
+
+
+def _energy(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By year; empty where nothing is known of it."""
+    power = plan.power
+    if power is None:
+        return []
+    years = []
+    for year, there, busy in _years(quarters):
+        watts = (there * power.idle_w + busy * (power.busy_w - power.idle_w)) * power.pue_percent / 100
+        kwh = watts * HOURS_A_YEAR / 1000
+        years.append(
+            {
+                "year": year,
+                "kwh": round(kwh),
+                "t_co2": round(kwh * power.g_per_kwh / 1e6, 1),
+                "krw": round(kwh * power.krw_per_kwh),
+                "kwh_per_used_hour": round(kwh / (busy * HOURS_A_YEAR), 3) if busy else None,
+            }
+        )
+    return years
+
+
 def _cost(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """By year; empty where a price is missing: none is invented."""
     if plan.money is None or plan.cost_krw is None or any(stage.cost_krw is None for stage in plan.stages):
         return []
     years = []
-    for year in range(plan.quarters // 4):
+    for year, gpu_years, used in _years(quarters):
         begin, end = year * 365, (year + 1) * 365
         bought = [(0, plan.cost_krw), *((stage.day, stage.cost_krw or 0) for stage in plan.stages)]
         worn = sum(
@@ -302,16 +354,13 @@ def _cost(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, Any]
             / (plan.money.years_of_use * 365)
             for day, cost in bought
         )
-        its = quarters[year * 4 : year * 4 + 4]
-        gpu_years = sum(quarter["planned"]["gpus"][0] for quarter in its) / 4
-        used = sum(quarter["planned"]["gpus"][0] * quarter["planned"]["utilization"][0] for quarter in its) / 4
         total = worn + gpu_years * plan.money.running_krw
         years.append(
             {
                 "year": year,
                 "krw": round(total),
-                "krw_per_used_hour": round(total / (used * 8760)) if used else None,
-                "krw_per_offered_hour": round(total / (gpu_years * 8760)),
+                "krw_per_used_hour": round(total / (used * HOURS_A_YEAR)) if used else None,
+                "krw_per_offered_hour": round(total / (gpu_years * HOURS_A_YEAR)),
             }
         )
     return years

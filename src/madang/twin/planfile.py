@@ -10,12 +10,25 @@ from typing import Any
 from madang.twin.demand import Program, like
 from madang.twin.errors import BadInput
 from madang.twin.given import day, known, load, number, sourced, tables, text, whole
-from madang.twin.plan import QUARTER_DAYS, Money, Plan, Stage
+from madang.twin.plan import QUARTER_DAYS, Money, Plan, Power, Stage
 
-PLAN = {"start", "gpus", "quarters", "policy", "promise_minutes", "seeds", "cost_krw", "money", "stage", "demand"}
+PLAN = {
+    "start",
+    "gpus",
+    "quarters",
+    "policy",
+    "promise_minutes",
+    "seeds",
+    "cost_krw",
+    "money",
+    "stage",
+    "demand",
+    "power",
+}
 STAGE = {"date", "gpus", "nodes", "slip_days", "cost_krw"}
 DEMAND = {"name", "shape", "gpu_hours_a_day", "growth"}
 MONEY = {"years_of_use", "running_krw", "source"}
+POWER = ("idle_w", "busy_w", "pue_percent", "g_per_kwh", "krw_per_kwh")
 GPUS_A_NODE = 8
 
 
@@ -29,6 +42,11 @@ def read_plan(path: Path) -> tuple[Plan, date]:
         known(money, MONEY, "money")
         sourced(money, "money")
         money = Money(whole(money, "years_of_use", "money"), whole(money, "running_krw", "money"))
+    power = given.get("power")
+    if power is not None:
+        known(power, (*POWER, "source"), "power")
+        sourced(power, "power")
+        power = Power(*(whole(power, name, "power") for name in POWER))
     plan = Plan(
         gpus=whole(given, "gpus", "the plan"),
         stages=tuple(_stage(stage, start, place) for place, stage in enumerate(tables(given, "stage"), 1)),
@@ -39,6 +57,7 @@ def read_plan(path: Path) -> tuple[Plan, date]:
         seeds=whole(given, "seeds", "the plan", 5),
         cost_krw=whole(given, "cost_krw", "the plan") if "cost_krw" in given else None,
         money=money,
+        power=power,
     )
     if not plan.programs:
         raise BadInput("nobody asks for anything: write a [[demand]]")

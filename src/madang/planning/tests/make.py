@@ -30,6 +30,7 @@ def facts(**changed: Any) -> dict[str, Any]:
         "years_of_use": None,
         "running_krw": None,
         "source": "",
+        "power_source": "",
         **changed,
     }
 

@@ -6,7 +6,7 @@ import csv
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from madang.facilities.compute.tests import make as compute_make
@@ -129,6 +129,12 @@ def test_auditors_read_plans_and_change_none():
         actions.save(people.auditor(), **make.facts())
 
 
+POWERED = {
+    "idle_w": "100", "busy_w": "800", "pue_percent": "130", "g_per_kwh": "417", "krw_per_kwh": "150",
+    "power_source": "x",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changed", "at"),
     [
@@ -144,6 +150,11 @@ def test_auditors_read_plans_and_change_none():
         ({"shape_1": "venus"}, "shape_1"),
         ({"cost_krw": "1"}, "cost_krw"),
         ({"cost_krw": "1", "years_of_use": "5", "running_krw": "1"}, "source"),
+        ({"idle_w": "100"}, "busy_w"),
+        ({**POWERED, "power_source": ""}, "power_source"),
+        ({**POWERED, "busy_w": "99"}, "busy_w"),
+        ({**POWERED, "pue_percent": "99"}, "pue_percent"),
+        ({"name_2": "기업 지원", "hours_2": "5"}, "name_2"),
         ({"quarters": "61"}, "quarters"),
         ({"gpus": "1,5"}, "gpus"),
     ],
@@ -165,8 +176,31 @@ def test_a_plan_with_all_prices_says_what_a_used_hour_costs_and_from_where():
     assert "입찰 결과, 2026-11" in page
     (year,) = plan.runs.get().result["cost"]
     assert f"{year['krw_per_used_hour']:,}" in page
+    for missing in ({"source": ""}, {"cost_krw": None}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Plan.objects.filter(pk=plan.pk).update(**missing)
+
+
+def test_a_plan_with_figures_of_power_says_its_energy_and_carbon_and_from_where():
+    boss = people.executive()
+    figures = {name: int(value) for name, value in POWERED.items() if name != "power_source"}
+    plan = make.simulated(boss, quarters=4, power_source="설비 명세서, 2026-11", **figures)
+    page = client_of(boss).get(f"/plans/{plan.pk}/").content.decode()
+    assert "설비 명세서, 2026-11" in page
+    (year,) = plan.runs.get().result["energy"]
+    assert f"{year['t_co2']:,.0f}" in page
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Plan.objects.filter(pk=plan.pk).update(power_source="")
     with pytest.raises(IntegrityError):
-        Plan.objects.filter(pk=plan.pk).update(source="")
+        Plan.objects.filter(pk=plan.pk).update(idle_w=None)
+
+
+def test_a_run_that_waits_for_its_turn_is_not_taken_for_dead():
+    boss = people.executive()
+    run = actions.simulate(boss, plan=make.plan(boss))
+    PlanRun.objects.update(told_at=now() - timedelta(hours=6))
+    actions.sweep()
+    assert actions.begin(run)
 
 
 def test_asking_twice_simulates_once_and_stopping_frees_the_plan():

@@ -10,7 +10,7 @@ pytest.importorskip("numba")
 
 from madang.twin import BadInput
 from madang.twin.demand import like
-from madang.twin.plan import Money, Plan, Stage, Stopped, merge, point, points, run
+from madang.twin.plan import Money, Plan, Power, Stage, Stopped, merge, point, points, run
 
 PLAN = Plan(
     gpus=64,
@@ -140,3 +140,22 @@ def test_jobs_larger_than_the_machine_are_left_out_of_the_load_and_that_is_said(
 def test_prices_that_can_not_be_are_refused(wrong):
     with pytest.raises(BadInput):
         Money(*wrong)
+
+
+def test_energy_is_what_idle_and_busy_gpus_take_times_the_building(answer):
+    assert answer["energy"] == []
+    power = Power(idle_w=100, busy_w=700, pue_percent=130, g_per_kwh=400, krw_per_kwh=150)
+    (year,) = run(replace(PLAN, power=power, stages=(), seeds=1))["energy"]
+    quarters = run(replace(PLAN, stages=(), seeds=1))["quarters"]
+    busy = 64 * sum(quarter["planned"]["utilization"][0] for quarter in quarters) / 4
+    kwh = (64 * 100 + busy * 600) * 8760 * 1.3 / 1000
+    assert year["kwh"] == pytest.approx(kwh, rel=1e-6)
+    assert year["t_co2"] == pytest.approx(kwh * 0.4 / 1000, abs=0.1)
+    assert year["krw"] == pytest.approx(kwh * 150, rel=1e-6)
+    assert year["kwh_per_used_hour"] == pytest.approx(kwh / busy / 8760, abs=0.001)
+
+
+@pytest.mark.parametrize("wrong", [(200, 100, 130, 1, 1), (1, 2, 99, 1, 1), (1, 2, 100, -1, 1)])
+def test_power_that_can_not_be_is_refused(wrong):
+    with pytest.raises(BadInput):
+        Power(*wrong)
