@@ -297,6 +297,62 @@ def _hours(seconds: int | None) -> str:
 
 @twin.command()
 @clear
+def calibrate(
+    trace: TraceFile,
+    gpus: Gpus = None,
+    nodes_of: Annotated[int, typer.Option(min=0, max=1024, help="GPUs a node; 0 is one pool.")] = 0,
+    policy: Annotated[
+        Literal["fcfs", "sjf", "easy", "conservative"], typer.Option(help="By which rule jobs start.")
+    ] = "easy",
+    partition: Annotated[str | None, typer.Option(help="Only the jobs of this partition.")] = None,
+    zone: Annotated[str, typer.Option("--time-zone", help="In which months begin.")] = "UTC",
+    columns: Map = "",
+    encoding: Encoding = "utf-8",
+    json: Json = False,
+) -> None:
+    """How long jobs waited, as recorded and as simulated, by month: how far the model is from what happened."""
+    from zoneinfo import ZoneInfo
+
+    from madang.twin import BadInput, Machine, simulate
+    from madang.twin.calibrate import gaps
+
+    read = _read(trace, gpus, columns, encoding)
+    if partition is not None:
+        read = read.only("partition", partition)
+    capacity = gpus or read.machine_gpus
+    if capacity is None:
+        raise BadInput("the trace doesn't say how large the machine was: --gpus N")
+    try:
+        months, whole = gaps(read, simulate(read, Machine(capacity, nodes_of), policy).starts, ZoneInfo(zone))
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"--time-zone {zone!r}: a name like Asia/Seoul") from error
+    if json:
+        as_json(
+            {"policy": policy, "gpus": capacity, "months": [its.as_dict() for its in months], "all": whole.as_dict()}
+        )
+        return
+    rows = []
+    for its in (*months, whole):
+        waits = [_figure(getattr(of, name)) for of in (its.recorded, its.simulated) for name in ("mean", "p50", "p95")]
+        rows.append([its.month or "all", _figure(its.jobs), *waits, "" if its.ratio is None else f"{its.ratio:,.1f}"])
+    table(
+        [
+            "month",
+            "jobs",
+            "recorded mean in s",
+            "p50",
+            "p95",
+            "simulated mean in s",
+            "p50",
+            "p95",
+            "recorded ÷ simulated",
+        ],
+        rows,
+    )
+
+
+@twin.command()
+@clear
 def plan(
     file: Annotated[Path, typer.Argument(help="The plan, TOML: docs/twin.md shows one.", show_default=False)],
     processes: Annotated[int, typer.Option(min=1, max=256, help="Processor cores to use; the answer is the same.")] = 1,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from madang.facilities.compute.models import Partition
@@ -14,33 +13,18 @@ from madang.identity.models import Role
 from madang.jobs.models import Run
 from madang.planning.queries import require_reader
 from madang.twin import Machine, from_columns, simulate
-from madang.twin.measure import Spread
+from madang.twin.calibrate import Gap, by_month, gap
 from madang.web.templatetags.madang import SEOUL
 
 MOST_RUNS = 20_000  # the latest; simulated while the page is made
 
 
 @dataclass(frozen=True)
-class Month:
-    """Runs submitted in a month: waits in seconds."""
-
-    month: str
-    jobs: int
-    recorded: Spread
-    simulated: Spread
-
-    @property
-    def ratio(self) -> float | None:
-        """Recorded ÷ simulated mean wait."""
-        return self.recorded.mean / self.simulated.mean if self.simulated.mean else None
-
-
-@dataclass(frozen=True)
 class Calibration:
     partition: Partition
     policy: str
-    months: Sequence[Month]
-    whole: Month | None
+    months: Sequence[Gap]
+    whole: Gap | None
     runs: int
     cut: bool  # there were more than are looked at
 
@@ -96,19 +80,10 @@ def calibrate(partition: Partition) -> Calibration:
         machine=partition.gpus,
     )
     starts = simulate(trace, Machine(partition.gpus), policy).starts
-    waits: dict[str, list[tuple[int, int]]] = {}
-    for row, start, submit in zip(trace.row, starts, trace.submit, strict=True):
-        recorded = max(0, seconds[row][1] - seconds[row][0])
-        waits.setdefault(_month(rows[row][0]), []).append((recorded, start - submit))
-    months = [_of(month, its) for month, its in list(waits.items())[-12:]]
-    whole = _of("", [pair for its in waits.values() for pair in its])
+    waits = [
+        (max(0, seconds[row][1] - seconds[row][0]), start - submit)
+        for row, start, submit in zip(trace.row, starts, trace.submit, strict=True)
+    ]
+    months = by_month([f"{rows[row][0].astimezone(SEOUL):%Y-%m}" for row in trace.row], waits)[-12:]
+    whole = gap("", waits)
     return Calibration(partition, policy, months, whole, len(rows), cut=len(found) > MOST_RUNS)
-
-
-def _month(at: datetime) -> str:
-    return at.astimezone(SEOUL).strftime("%Y-%m")
-
-
-def _of(month: str, waits: Sequence[tuple[int, int]]) -> Month:
-    recorded, simulated = zip(*waits, strict=True)
-    return Month(month, len(waits), Spread.of(recorded), Spread.of(simulated))

@@ -87,6 +87,24 @@ class Trace:
     def __len__(self) -> int:
         return len(self.submit)
 
+    def only(self, column: str, value: str) -> Trace:
+        """Its jobs with this value alone, on the same clock. Raises BadInput where there are none."""
+        jobs = [job for job, said in enumerate(self.more.get(column, ())) if said == value]
+        if not jobs:
+            raise BadInput(f"no job of the trace has the {column} {value!r}")
+        first = self.submit[jobs[0]]
+        columns = {name: [getattr(self, name)[job] for job in jobs] for name in ("id", "run", "gpus", "limit", "row")}
+        return Trace(
+            **{
+                **vars(self),
+                **columns,
+                "submit": [self.submit[job] - first for job in jobs],
+                "wait": [self.wait[job] for job in jobs] if self.wait else (),
+                "more": {name: [said[job] for job in jobs] for name, said in self.more.items()},
+                "offset": self.offset + first,
+            }
+        )
+
     def perfect(self) -> Trace:
         """The same jobs, each with its true run time as its limit."""
         return Trace(**{**vars(self), "limit": self.run})

@@ -258,3 +258,33 @@ def test_starts_are_never_written_over_the_trace(trace):
     answer = ask("run", trace, "--gpus", 4, "--starts", trace)
     assert (answer.exit_code, "is the trace itself" in answer.stderr) == (2, True)
     assert trace.read_text(encoding="utf-8") == CSV
+
+
+def test_recorded_waits_stand_beside_simulated_ones_by_month_of_a_zone(tmp_path):
+    trace = tmp_path / "t.csv"
+    rows = [
+        (0, 10, 4, 0, "a"),
+        (5, 10, 4, 25, "a"),
+        (100, 5, 1, -1, "a"),
+        (2_678_400 - 3600, 10, 4, 7, "a"),
+        (3, 50, 4, 9, "b"),
+    ]
+    trace.write_text("submit,run,gpus,wait,partition\n" + "".join(f"{s},{r},{g},{w},{p}\n" for s, r, g, w, p in rows))
+    answer = ask("calibrate", trace, "--gpus", 4, "--partition", "a", "--json")
+    assert answer.exit_code == 0, answer.output
+    said = json.loads(answer.stdout)
+    assert [(its["month"], its["jobs"], its["ratio"]) for its in said["months"]] == [("1970-01", 3, pytest.approx(32 / 5))]
+    seoul = ask("calibrate", trace, "--gpus", 4, "--partition", "a", "--time-zone", "Asia/Seoul", "--json")
+    assert [its["month"] for its in json.loads(seoul.stdout)["months"]] == ["1970-01", "1970-02"]
+    assert "recorded ÷" in ask("calibrate", trace, "--gpus", 4).stdout
+    for options, wrong in (
+        (("--time-zone", "Moon"), "a name like Asia/Seoul"),
+        (("--partition", "c"), "has the partition 'c'"),
+    ):
+        answer = ask("calibrate", trace, "--gpus", 4, *options)
+        assert (answer.exit_code, wrong in answer.stderr) == (2, True)
+
+
+def test_a_trace_without_waits_has_nothing_to_compare(trace):
+    answer = ask("calibrate", trace, "--gpus", 4)
+    assert (answer.exit_code, "nothing to compare with" in answer.stderr) == (2, True)
