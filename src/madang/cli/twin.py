@@ -385,6 +385,9 @@ def plan(
         first = result["needed"][how]["likely"]
         until = f"first in the quarter from {begins(start, first)}" if first is not None else "never in this time"
         say(f"{name}: a p95 wait above {wanted.promise_s // 60} min, or more asked for than there is: {until}")
+    last = result["quarters"][-1]["planned"]
+    if "stops" in last:
+        say(f"in the last quarter's sample {last['stops'][0]:,.0f} jobs were stopped, {last['gave_up'][0]:.1%} gave up")
     if left_out := max(quarter["planned"]["left_out"][0] for quarter in result["quarters"]):
         say(f"up to {left_out:.0%} of what is asked for is in jobs larger than the machine: it isn't simulated")
     for year in result["energy"]:

@@ -19,6 +19,7 @@ from madang.twin.demand import DAY_S, Program, fitting, generate, jobs_a_day, un
 from madang.twin.errors import BadInput
 from madang.twin.measure import SIZES
 from madang.twin.sure import Band, band
+from madang.twin.world import Failures, Patience
 
 QUARTER_DAYS = 91
 SAMPLE_JOBS = 500_000
@@ -28,6 +29,7 @@ MOST_GPUS = 100_000_000
 LEVEL = 0.9
 HEARTBEAT_S = 20
 HOURS_A_YEAR = 8760
+NODES_OF, SLOW_JOBS = 8, 60_000  # with failures or patience
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,15 @@ class Plan:
     cost_krw: int | None = None  # of what is there at the start
     money: Money | None = None
     power: Power | None = None
+    failures: Failures | None = None
+    patience: Patience | None = None
+    checkpoint_s: int = 0
+    restart_s: int = 0
+
+    @property
+    def befallen(self) -> bool:
+        """Whether anything befalls it: then it is nodes of 8, and there is no compiled kernel."""
+        return self.failures is not None or self.patience is not None
 
     def __post_init__(self) -> None:
         if not 1 <= self.gpus <= MOST_GPUS or not 1 <= self.quarters <= 60 or not 1 <= self.seeds <= 50:
@@ -105,6 +116,8 @@ class Plan:
                 )
         if self.policy not in POLICIES:
             raise BadInput(f"a plan is simulated under fcfs, sjf or easy, and not {self.policy!r}")
+        if self.befallen and (self.policy == "sjf" or self.gpus < NODES_OF):
+            raise BadInput(f"with failures or patience a plan is under fcfs or easy, on at least {NODES_OF} GPUs")
         names = [program.name for program in self.programs]
         if double := [name for name in names if names.count(name) > 1]:
             raise BadInput(f"two of those who ask are called {double[0]!r}")
@@ -150,7 +163,12 @@ def sample_days(plan: Plan, quarter: int) -> int:
     day = quarter * QUARTER_DAYS
     rate = sum(jobs_a_day(program) * (1 + program.growth) ** (day / 365) for program in plan.programs)
     least, most = SAMPLE_WEEKS
-    return 7 * max(least, min(most, int(SAMPLE_JOBS / max(rate, 1) / 7)))
+    if plan.befallen and rate * least * 7 > SLOW_JOBS:
+        raise BadInput(
+            f"quarter {quarter + 1} has {rate:,.0f} jobs a day: with failures or patience, at most"
+            f" {SLOW_JOBS // least // 7:,} can be simulated; leave them out, or make a plan of a part of the machine"
+        )
+    return 7 * max(least, min(most, int((SLOW_JOBS if plan.befallen else SAMPLE_JOBS) / max(rate, 1) / 7)))
 
 
 def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[str, Any]:
@@ -158,7 +176,9 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
 
     from madang.twin import kernel
 
-    made = generate(plan.programs, days=days, seed=seed, first_day=first, largest=gpus)
+    nodes = gpus // NODES_OF if plan.befallen else 0
+    largest = nodes * NODES_OF or gpus
+    made = generate(plan.programs, days=days, seed=seed, first_day=first, largest=largest)
     met, gone = under_way(made.run, days, np.random.default_rng([seed, first, 1 << 20]))
     submit, run, gpus_of, limit = (
         np.concatenate(columns)
@@ -169,13 +189,20 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
             (made.limit[met] - gone, made.limit),
         )
     )
-    start = kernel.simulate(submit, run, gpus_of, limit, Machine(gpus), plan.policy)
     begin, end = max(1, days // 21) * 7 * DAY_S, days * DAY_S
-    inside = np.clip(np.minimum(start + run, end) - np.maximum(start, begin), 0, None)
     measured = made.submit >= begin
-    wait = (start[len(met) :] - made.submit)[measured]
+    if plan.befallen:
+        its = _befallen(plan, (submit, run, gpus_of, limit), nodes, seed, end)
+        held, start, arrived = its.held, its.start, its.arrived
+        measured &= start[len(met) :] >= 0
+        extra = its.besides(begin, len(met))
+    else:
+        start = kernel.simulate(submit, run, gpus_of, limit, Machine(gpus), plan.policy)
+        held, arrived, extra = (start, start + run, gpus_of), submit, {}
+    inside = np.clip(np.minimum(held[1], end) - np.maximum(held[0], begin), 0, None)
+    wait = (start - arrived)[len(met) :][measured]
     sizes, programs = made.gpus[measured], made.program[measured]
-    asked, fits = plan.asked(first), plan.asked(first, gpus)
+    asked, fits = plan.asked(first), plan.asked(first, largest)
 
     def waits(chosen: Any) -> dict[str, float] | None:
         if not len(chosen):
@@ -187,11 +214,61 @@ def _simulate(plan: Plan, first: int, days: int, seed: int, gpus: int) -> dict[s
         "gpus": gpus,
         "load": fits / (gpus * 24),
         "left_out": 1 - fits / asked,
-        "utilization": float((inside * gpus_of).sum() / (gpus * (end - begin))),
+        "utilization": float((inside * held[2]).sum() / (gpus * (end - begin))),
+        **extra,
         "wait": waits(wait) or {"jobs": 0, "mean": 0.0, "p50": 0.0, "p95": 0.0},
         "by_size": {name: waits(wait[(sizes >= low) & (sizes <= high)]) for low, high, name in SIZES},
         "by_program": {name: waits(wait[programs == number]) for number, name in enumerate(made.names)},
     }
+
+
+@dataclass(frozen=True)
+class _Befallen:
+    """Arrays: by job its first start (-1: none) and its last arrival; by stretch (start, end, GPUs)."""
+
+    start: Any
+    arrived: Any
+    held: tuple[Any, Any, Any]
+    fate: Any
+    stopped: Any  # by stretch
+
+    def besides(self, begin: int, warm: int) -> dict[str, float]:
+        """Of the jobs that arrived from `begin` on, the share that gave up; how often one was stopped since."""
+        since = self.arrived >= begin
+        since[:warm] = False
+        return {
+            "gave_up": float(self.fate[since].mean()) if since.any() else 0.0,
+            "stops": int((self.stopped & (self.held[1] >= begin)).sum()),
+        }
+
+
+def _befallen(plan: Plan, jobs: tuple[Any, ...], nodes: int, seed: int, until: int) -> _Befallen:
+    import numpy as np
+
+    from madang.twin.plain import Jobs
+    from madang.twin.world import Part, World, live
+
+    part = Part(nodes, NODES_OF)
+    downs = tuple(plan.failures.draw([part], until, seed)) if plan.failures else ()
+    world = World({"gpu": part}, downs=downs, checkpoint_s=plan.checkpoint_s, restart_s=plan.restart_s)
+    count = len(jobs[0])
+    answers = plan.patience.drawn(seed) if plan.patience else None
+    lives = live(
+        Jobs(*(column.tolist() for column in jobs)), world, [0] * count, [-1] * count, answers, plan.policy == "easy"
+    )
+    start = np.full(count, -1, np.int64)
+    stretches = sorted(lives.stretches, key=lambda stretch: -stretch.start)
+    for stretch in stretches:
+        start[stretch.job] = stretch.start
+    which = np.array([stretch.job for stretch in stretches], np.int64)
+    held = [np.array([getattr(stretch, name) for stretch in stretches], np.int64) for name in ("start", "end")]
+    return _Befallen(
+        start,
+        np.array(lives.arrived, np.int64),
+        (held[0], held[1], jobs[2][which]),
+        np.array([fate == "gave up" for fate in lives.fate]),
+        np.array([stretch.stopped for stretch in stretches], bool),
+    )
 
 
 def run(
@@ -283,6 +360,7 @@ def _bands(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "load": over([one["load"] for one in runs]),
         "left_out": over([one["left_out"] for one in runs]),  # of what is asked for: in jobs larger than the machine
         "utilization": over([one["utilization"] for one in runs]),
+        **{name: over([one[name] for one in runs]) for name in ("gave_up", "stops") if name in runs[0]},
         "wait": waits(lambda one: one["wait"]),
         "by_size": {name: waits(lambda one, name=name: one["by_size"][name]) for _low, _high, name in SIZES},  # type: ignore[misc]
         "by_program": {

@@ -11,6 +11,7 @@ from madang.twin.demand import Program, like
 from madang.twin.errors import BadInput
 from madang.twin.given import day, known, load, number, sourced, tables, text, whole
 from madang.twin.plan import QUARTER_DAYS, Money, Plan, Power, Stage
+from madang.twin.worldfile import failures_of, patience_of
 
 PLAN = {
     "start",
@@ -24,6 +25,10 @@ PLAN = {
     "stage",
     "demand",
     "power",
+    "failures",
+    "patience",
+    "checkpoint_seconds",
+    "restart_seconds",
 }
 STAGE = {"date", "gpus", "nodes", "slip_days", "cost_krw"}
 DEMAND = {"name", "shape", "gpu_hours_a_day", "growth"}
@@ -58,6 +63,10 @@ def read_plan(path: Path) -> tuple[Plan, date]:
         cost_krw=whole(given, "cost_krw", "the plan") if "cost_krw" in given else None,
         money=money,
         power=power,
+        failures=failures_of(given.get("failures")),
+        patience=patience_of(given.get("patience")),
+        checkpoint_s=whole(given, "checkpoint_seconds", "the plan", 0),
+        restart_s=whole(given, "restart_seconds", "the plan", 0),
     )
     if not plan.programs:
         raise BadInput("nobody asks for anything: write a [[demand]]")

@@ -58,8 +58,8 @@ def read_world(path: Path, offset: int) -> World:
         downs=tuple(downs),
         grants=_grants(given, offset),
         grants_by=_column(given, "grants_by", "account"),
-        failures=_failures(given.get("failures")),
-        patience=_patience(given.get("patience")),
+        failures=failures_of(given.get("failures")),
+        patience=patience_of(given.get("patience")),
         checkpoint_s=whole(given, "checkpoint_seconds", "the site", 0),
         restart_s=whole(given, "restart_seconds", "the site", 0),
     )
@@ -122,7 +122,7 @@ def _grants(given: Mapping[str, Any], offset: int) -> dict[str, Grant]:
     return grants
 
 
-def _failures(its: Any) -> Failures | None:
+def failures_of(its: Any) -> Failures | None:
     if its is None:
         return None
     known(its, FAILURES, "failures")
@@ -134,7 +134,7 @@ def _failures(its: Any) -> Failures | None:
     )
 
 
-def _patience(its: Any) -> Patience | None:
+def patience_of(its: Any) -> Patience | None:
     if its is None:
         return None
     known(its, PATIENCE, "patience")

@@ -273,7 +273,9 @@ def test_recorded_waits_stand_beside_simulated_ones_by_month_of_a_zone(tmp_path)
     answer = ask("calibrate", trace, "--gpus", 4, "--partition", "a", "--json")
     assert answer.exit_code == 0, answer.output
     said = json.loads(answer.stdout)
-    assert [(its["month"], its["jobs"], its["ratio"]) for its in said["months"]] == [("1970-01", 3, pytest.approx(32 / 5))]
+    assert [(its["month"], its["jobs"], its["ratio"]) for its in said["months"]] == [
+        ("1970-01", 3, pytest.approx(32 / 5))
+    ]
     seoul = ask("calibrate", trace, "--gpus", 4, "--partition", "a", "--time-zone", "Asia/Seoul", "--json")
     assert [its["month"] for its in json.loads(seoul.stdout)["months"]] == ["1970-01", "1970-02"]
     assert "recorded ÷" in ask("calibrate", trace, "--gpus", 4).stdout

@@ -11,6 +11,7 @@ pytest.importorskip("numba")
 from madang.twin import BadInput
 from madang.twin.demand import like
 from madang.twin.plan import Money, Plan, Power, Stage, Stopped, merge, point, points, run
+from madang.twin.world import Failures, Patience
 
 PLAN = Plan(
     gpus=64,
@@ -159,3 +160,41 @@ def test_energy_is_what_idle_and_busy_gpus_take_times_the_building(answer):
 def test_power_that_can_not_be_is_refused(wrong):
     with pytest.raises(BadInput):
         Power(*wrong)
+
+
+BEFALLEN = replace(
+    PLAN,
+    quarters=2,
+    failures=Failures(200, 4, 0.5, "test"),
+    patience=Patience(6, 1, 0.3, 2, "test"),
+    checkpoint_s=3600,
+    restart_s=60,
+)
+
+
+def test_a_plan_with_slips_failures_and_people_who_give_up_is_the_same_again_and_on_two_processes():
+    answer = run(BEFALLEN)
+    assert run(BEFALLEN, processes=2) == answer
+    first = answer["quarters"][0]["planned"]
+    assert first["stops"][0] > 0
+    assert 0 < first["gave_up"][0] < 0.5
+    assert first["wait"]["p95"][0] < run(replace(BEFALLEN, patience=None))["quarters"][0]["planned"]["wait"]["p95"][0]
+
+
+def test_where_nothing_fails_and_nobody_gives_up_nodes_are_much_like_a_pool():
+    never = replace(PLAN, quarters=1, failures=Failures(1e9, 1, 0, "test"))
+    one, other = (run(plan)["quarters"][0]["planned"] for plan in (never, replace(PLAN, quarters=1)))
+    assert one["utilization"][0] == pytest.approx(other["utilization"][0], abs=0.05)
+    assert one["stops"][0] == 0
+
+
+@pytest.mark.parametrize("change", [{"policy": "sjf"}, {"gpus": 4, "stages": ()}])
+def test_what_can_not_be_simulated_with_failures_is_said(change):
+    with pytest.raises(BadInput, match="with failures or patience"):
+        replace(BEFALLEN, **change)
+
+
+def test_more_jobs_than_the_plain_loop_can_are_said_and_not_begun():
+    large = replace(BEFALLEN, gpus=8000, programs=(like("all", "seren", 8000 * 20),))
+    with pytest.raises(BadInput, match="with failures or patience, at most"):
+        run(large)

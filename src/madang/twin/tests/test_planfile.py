@@ -64,8 +64,8 @@ def test_a_plan_is_read(tmp_path):
     [
         ("gpus = 64", "gpus = 6.5", "the plan: gpus is a whole number of at least 0"),
         ("gpus = 64", "gpus = 0", "a plan has 1 to 100,000,000 GPUs, 1 to 60 quarters and 1 to 50 seeds"),
-        ("gpus = 64", "gpu = 64", "the plan: 'gpu' is none of cost_krw, demand, gpus, money, policy, power,"
-         " promise_minutes, quarters, seeds, stage, start"),
+        ("gpus = 64", "gpu = 64", "the plan: 'gpu' is none of checkpoint_seconds, cost_krw, demand, failures, gpus,"
+         " money, patience, policy, power, promise_minutes, quarters, restart_seconds, seeds, stage, start"),
         ("start = 2027-01-01", 'start = "2027"', "the plan: start is a day like 2027-07-01"),
         ("date = 2027-07-01", "date = 2026-07-01", "stage 1: it comes after the start of the plan, 2027-01-01"),
         ("nodes = 8", "nodes = 8\ngpus = 1", "stage 1: either gpus or nodes (of 8)"),
