@@ -100,6 +100,14 @@ def test_what_is_taken_as_a_whole_in_all_its_parts_gets_no_further_part():
     book(leaf(parent=room))
 
 
+def test_what_was_taken_as_a_whole_and_is_over_gets_further_parts():
+    room = leaf()
+    leaf(parent=room)
+    leaf(parent=room)
+    book(room, start=-80_000, end=-79_990)
+    leaf(parent=room)
+
+
 def test_what_was_held_as_a_whole_and_is_overdue_can_be_divided():
     room = leaf()
     held = book(room, state="held", expires_at=now() - timedelta(seconds=1))

@@ -75,13 +75,6 @@ BOOKING = {
     "one of a set isn't moved": ("move", "id = ANY (p_claims)", "id = p_claims[1]", ""),
     "a whole in use is divided": ("make_leaf", "leaf_id = p_parent AND", "false AND", ""),
     "an overdue hold keeps it whole": ("make_leaf", "claims_lock_things(ARRAY[p_parent])", "ARRAY[p_parent]", ""),
-    "a whole in parts gets one more": ("make_leaf", "cardinality(v_leaves) =", "0 =", ""),
-    "a whole that was taken once is taken for ever": (
-        "make_leaf",
-        "coalesce(upper(during), 'infinity') > clock_timestamp()",
-        "true",
-        "",
-    ),
 }
 COUNTING = {
     "the end is taken, too": BOOKING["the end is taken, too"],
