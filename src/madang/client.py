@@ -17,11 +17,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
-import httpx
+if TYPE_CHECKING:
+    import httpx  # where it is used, since half of the command's verbs ask no site
 
 PART = 8 * 1024 * 1024  # bytes of an upload in one request
 MOST_BREAKS = 5  # so often a file goes on after the line broke …
@@ -51,6 +52,8 @@ class Client:
     """A connection to one site. `token` comes from the page “API tokens”; without one only public things are read."""
 
     def __init__(self, url: str, token: str | None = None, *, language: str = "en", timeout: float = 60) -> None:
+        import httpx
+
         headers = {"Accept-Language": language}
         if token:
             if not token.isascii() or not token.isprintable():
@@ -95,6 +98,8 @@ class Client:
         Where the line breaks, it goes on from there, a few times; a file that changed meanwhile begins anew, and what
         had come of it is given back as a negative number.
         """
+        import httpx
+
         part = to.with_name(f".{uuid4().hex}.part")  # nobody has it, and it is no longer than a name may be
         try:
             with part.open("xb") as file:
@@ -303,6 +308,8 @@ class Client:
         return self.download(f"/compute/jobs/{job}/files/{quote(path)}", to, task=task)
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        import httpx
+
         try:
             answer = self._http.request(method, path, **request)
         except (httpx.RequestError, httpx.InvalidURL) as error:

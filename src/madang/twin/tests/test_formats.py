@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -298,3 +299,23 @@ def test_columns_and_encodings_that_are_not_known_are_said(write):
     for options in ({"columns": {"sbumit": "x"}}, {"encoding": "nonsense"}):
         with pytest.raises(BadInput):
             read(path, **options)
+
+
+def test_one_bad_line_changes_nothing_of_the_others(write):
+    """Where all lines are good they are read column by column."""
+    text = SWF + "".join(
+        swf(
+            id=n,
+            submit=n * 7 % 50,
+            wait=n % 3 - 1,
+            run=n % 9 - 1,
+            used=n % 5,
+            asked=n % 4 - 1,
+            limit=n % 6 - 1,
+            user=n % 2,
+        )
+        for n in range(200)
+    )
+    quick, slow = read(write("a.swf", text), gpus=8), read(write("b.swf", text + "1 2 3\n"), gpus=8)
+    assert len(slow.refused) == 1
+    assert replace(slow, refused=()) == quick
