@@ -150,13 +150,13 @@ def planted(name: str, *changes: tuple[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def in_time(seconds: float = 2) -> Iterator[None]:
-    """A fault may run for ever."""
+    """A fault may run for ever. Asked again and again, as one that is asked while garbage is looked for isn't heard."""
 
     def stop(*_args: Any) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
     try:
         yield
     finally:

@@ -164,6 +164,9 @@ def test_power_that_can_not_be_is_refused(wrong):
 
 BEFALLEN = replace(
     PLAN,
+    gpus=32,
+    stages=(Stage(91, 8, (0, 100, 400)),),
+    programs=(like("start-ups", "helios", 500),),
     quarters=2,
     failures=Failures(200, 4, 0.5, "test"),
     patience=Patience(6, 1, 0.3, 2, "test"),
@@ -182,8 +185,9 @@ def test_a_plan_with_slips_failures_and_people_who_give_up_is_the_same_again_and
 
 
 def test_where_nothing_fails_and_nobody_gives_up_nodes_are_much_like_a_pool():
-    never = replace(PLAN, quarters=1, failures=Failures(1e9, 1, 0, "test"))
-    one, other = (run(plan)["quarters"][0]["planned"] for plan in (never, replace(PLAN, quarters=1)))
+    bare = replace(BEFALLEN, quarters=1, patience=None, failures=None)
+    never = replace(bare, failures=Failures(1e9, 1, 0, "test"))
+    one, other = (run(plan)["quarters"][0]["planned"] for plan in (never, bare))
     assert one["utilization"][0] == pytest.approx(other["utilization"][0], abs=0.05)
     assert one["stops"][0] == 0
 
