@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from django.db import Error, connection, transaction
 
+from madang.ledger.errors import Busy
+
 WRITERS = 8
 PATIENCE_S = 60
 
@@ -30,7 +32,7 @@ class Asked:
         """The answer to `call`, else to `again` once the server is back. A refusal is an answer."""
         try:
             answer = whole(call)
-        except Error:
+        except (Error, Busy):  # a deadlock, too: nothing of it was done
             self.ambiguous += 1
             connection.close()
             answer = patiently(again)
@@ -44,7 +46,7 @@ def patiently(call: Callable[[], Any]) -> Any:
     while True:
         try:
             return whole(call)
-        except Error:
+        except (Error, Busy):
             connection.close()
             if time.monotonic() > end:
                 raise
