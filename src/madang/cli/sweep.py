@@ -85,12 +85,12 @@ def sweep(
 def _on_the_cluster(wanted: Sweep, trace: Path, into: Path, allocation: int | None, limit_s: int, doing: Doing) -> None:
     """One array job of the runs that have no file yet. Its uuid is kept before it is asked for, so whoever asks again
     after a broken line follows the same job."""
-    from madang.twin.sweep import file_of
+    from madang.twin.sweep import file_of, left
 
     ticket = into / "job.json"
+    todo = left(wanted, into)
     with site() as client:
         if not ticket.exists():
-            todo = [number for number in range(len(wanted.tasks)) if not file_of(into, number).exists()]
             if not todo:
                 return
             ticket.write_text(jsonlib.dumps({"uuid": str(uuid4()), "runs": todo}), encoding="utf-8")

@@ -246,6 +246,7 @@ def _befallen(plan: Plan, jobs: tuple[Any, ...], nodes: int, seed: int, until: i
     import numpy as np
 
     from madang.twin.plain import Jobs
+    from madang.twin.tiers import first_starts
     from madang.twin.world import Part, World, live
 
     part = Part(nodes, NODES_OF)
@@ -256,14 +257,11 @@ def _befallen(plan: Plan, jobs: tuple[Any, ...], nodes: int, seed: int, until: i
     lives = live(
         Jobs(*(column.tolist() for column in jobs)), world, [0] * count, [-1] * count, answers, plan.policy == "easy"
     )
-    start = np.full(count, -1, np.int64)
-    stretches = sorted(lives.stretches, key=lambda stretch: -stretch.start)
-    for stretch in stretches:
-        start[stretch.job] = stretch.start
+    stretches = lives.stretches
     which = np.array([stretch.job for stretch in stretches], np.int64)
     held = [np.array([getattr(stretch, name) for stretch in stretches], np.int64) for name in ("start", "end")]
     return _Befallen(
-        start,
+        np.array(first_starts(count, stretches), np.int64),
         np.array(lives.arrived, np.int64),
         (held[0], held[1], jobs[2][which]),
         np.array([fate == "gave up" for fate in lives.fate]),

@@ -108,10 +108,7 @@ def _ruled(trace: Trace, machine: Machine, policy: str, engine: Engine, rules: R
     if unknown := sorted(set(rules.of) - set(names)):
         raise BadInput(f"no job of the trace has the {rules.column} {unknown[0]!r}")
     stretches = tiers.preempting(_jobs(trace), machine, [rules.of.get(name, 0) for name in names], rules)
-    starts = [0] * len(trace)
-    for stretch in sorted(stretches, key=lambda stretch: -stretch.start):
-        starts[stretch.job] = stretch.start
-    return Outcome(starts, "plain", stretches)
+    return Outcome(tiers.first_starts(len(trace), stretches), "plain", stretches)
 
 
 def people(trace: Trace, rules: Multifactor) -> list[priority.Person]:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from madang.twin.errors import BadInput
 from madang.twin.measure import Measures, measure
 from madang.twin.plain import Jobs
-from madang.twin.tiers import Stretch
+from madang.twin.tiers import Stretch, first_starts
 from madang.twin.trace import Trace
 from madang.twin.world import Fate, Lives, World, live
 
@@ -56,9 +56,7 @@ def replay(trace: Trace, world: World, policy: str = "easy", seed: int = 0) -> R
     answers = world.patience.drawn(seed) if world.patience else None
     jobs = Jobs(list(trace.submit), list(trace.run), list(trace.gpus), list(trace.limit))
     lives = live(jobs, happening, part, grant, answers, backfill=policy == "easy")
-    starts = [-1] * len(trace)
-    for stretch in sorted(lives.stretches, key=lambda stretch: -stretch.start):
-        starts[stretch.job] = stretch.start
+    starts = first_starts(len(trace), lives.stretches)
     return Replay(
         starts,
         lives,

@@ -115,15 +115,20 @@ def do(sweep: Sweep, folder: Path, number: int, traces: dict[int, Trace] | None 
         draft.replace(path)
 
 
-def run(
-    sweep: Sweep, folder: Path, *, processes: int = 1, told: Callable[[int, int], object] = lambda done, total: None
-) -> None:
-    """All tasks that have no file yet. Raises BadInput."""
+def left(sweep: Sweep, folder: Path) -> list[int]:
+    """The tasks that have no file in the folder, which is this sweep's from now on. Raises BadInput if another's."""
     kept = folder / "sweep.json"
     if kept.exists() and kept.read_text(encoding="utf-8") != sweep.to_json():
         raise BadInput(f"{folder} holds another sweep: name a new folder")
     kept.write_text(sweep.to_json(), encoding="utf-8")
-    todo = [number for number in range(len(sweep.tasks)) if not file_of(folder, number).exists()]
+    return [number for number in range(len(sweep.tasks)) if not file_of(folder, number).exists()]
+
+
+def run(
+    sweep: Sweep, folder: Path, *, processes: int = 1, told: Callable[[int, int], object] = lambda done, total: None
+) -> None:
+    """All tasks that have no file yet. Raises BadInput."""
+    todo = left(sweep, folder)
     done = len(sweep.tasks) - len(todo)
     told(done, len(sweep.tasks))
     for _number in _here(sweep, folder, todo) if processes == 1 else _apart(sweep, folder, todo, processes):

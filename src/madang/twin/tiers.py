@@ -50,6 +50,15 @@ class Stretch(NamedTuple):
     stopped: bool
 
 
+def first_starts(count: int, stretches: Sequence[Stretch]) -> list[int]:
+    """When each of `count` jobs first held its GPUs; -1 where it never did."""
+    starts = [-1] * count
+    for stretch in stretches:
+        if starts[stretch.job] < 0 or stretch.start < starts[stretch.job]:
+            starts[stretch.job] = stretch.start
+    return starts
+
+
 class Work:
     """Of each job, the work that no stop can undo any more, and what its next start takes beyond work."""
 

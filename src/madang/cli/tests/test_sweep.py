@@ -106,6 +106,9 @@ def test_a_sweep_on_the_cluster_gives_what_this_machine_gives_and_what_failed_is
         assert json.loads(answer.stdout) == json.loads(here(trace, tmp_path / "mine", "--json").stdout)
         return
     assert (answer.exit_code, "1 of its runs left no file" in answer.stderr) == (2, True)
-    assert sorted(path.name for path in into.iterdir()) == [f"task-0000{number}.json" for number in (0, 2, 3)]
+    there = ["sweep.json", *(f"task-0000{number}.json" for number in (0, 2, 3))]
+    assert sorted(path.name for path in into.iterdir()) == there
+    other = world.type(*words(trace, into, "--engine", "--shaken", "1"))
+    assert (other.exit_code, "holds another sweep" in other.stderr, Job.objects.count()) == (2, True, 1)
     again = world.type(*words(trace, into, "--json"))
     assert json.loads(again.stdout) == json.loads(here(trace, tmp_path / "mine", "--json").stdout)
