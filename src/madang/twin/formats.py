@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gc
 import glob
 import gzip
 import io
@@ -17,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -199,24 +197,16 @@ def _swf(text: str) -> Raw:
     """Standard Workload Format 2.2 (cs.huji.ac.il/labs/parallel/workload/swf.html): 18 fields, -1 is unknown."""
     raw = Raw(more={"user": []})
     header: dict[str, int] = {}
-    lines = text.split("\n")
-    collects = gc.isenabled()
-    gc.disable()  # it would look at all that was read again and again, and nothing in it is a circle
-    try:
-        if _swf_quickly(lines, raw, header, whole="_" not in text):
-            return raw
-    finally:
-        if collects:
-            gc.enable()
     add = (raw.id.append, raw.submit.append, raw.run.append, raw.gpus.append, raw.limit.append, raw.wait.append)
     add_id, add_submit, add_run, add_gpus, add_limit, add_wait = add
     add_user = raw.more["user"].append
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         part = line.split()
         if not part:
             continue
         if part[0][0] == ";":
-            _swf_header(line, header)
+            if found := re.match(r";\s*(MaxProcs|MaxNodes)\s*:\s*(\d+)", line):
+                header[found[1]] = _counted(found[2])
             continue
         try:
             if len(part) != 18 or "_" in line:  # int() reads 1_000, nobody else does
@@ -241,46 +231,10 @@ def _swf(text: str) -> Raw:
         add_limit(limit if limit > 0 else UNKNOWN)
         add_wait(wait if wait >= 0 else UNKNOWN)
         add_user(part[11])
-    raw.machine_gpus = _swf_machine(header)
-    return raw
-
-
-def _swf_header(line: str, header: dict[str, int]) -> None:
-    if found := re.match(r"\s*;\s*(MaxProcs|MaxNodes)\s*:\s*(\d+)", line):
-        header[found[1]] = _counted(found[2])
-
-
-def _swf_machine(header: Mapping[str, int]) -> int | None:
-    gpus = header.get("MaxProcs") or header.get("MaxNodes")
-    if gpus and gpus > MAX_SIZE:
+    raw.machine_gpus = header.get("MaxProcs") or header.get("MaxNodes")
+    if raw.machine_gpus and raw.machine_gpus > MAX_SIZE:
         raise BadInput(f"MaxProcs is above {MAX_SIZE:,}: no machine is so large")
-    return gpus
-
-
-def _swf_quickly(lines: Sequence[str], raw: Raw, header: dict[str, int], whole: bool) -> bool:
-    """Column by column, where every line is a comment or 18 whole numbers within bounds. Else nothing was done."""
-    jobs = [line for line in lines if line and line[0] != ";"]
-    rows = list(map(str.split, jobs))
-    if not rows or set(map(len, rows)) != {18}:
-        return False
-    ids, *figures, users = zip(*map(itemgetter(0, 1, 2, 3, 4, 7, 8, 11), rows), strict=True)
-    if not whole and any("_" in value for column in figures for value in column):
-        return False  # int() reads 1_000, nobody else does
-    try:
-        submit, wait, run, used, asked, limit = (list(map(int, column)) for column in figures)
-    except ValueError:
-        return False
-    if max(map(max, (submit, wait, run, limit))) > MAX_TIME or max(map(max, (used, asked))) > MAX_SIZE:
-        return False
-    for line in lines:
-        if line and line[0] == ";":
-            _swf_header(line, header)
-    raw.id, raw.submit, raw.run, raw.more["user"] = list(ids), submit, run, list(users)
-    raw.gpus = [size if size > 0 else used[job] for job, size in enumerate(asked)]
-    raw.limit = [value if value > 0 else UNKNOWN for value in limit]
-    raw.wait = [value if value >= 0 else UNKNOWN for value in wait]
-    raw.machine_gpus = _swf_machine(header)
-    return True
+    return raw
 
 
 def _swf_slowly(line: int, part: list[str]) -> Refusal | list[int]:

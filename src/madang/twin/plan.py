@@ -18,6 +18,7 @@ from madang.twin.cluster import Machine
 from madang.twin.demand import DAY_S, Program, fitting, generate, jobs_a_day, under_way
 from madang.twin.errors import BadInput
 from madang.twin.measure import SIZES
+from madang.twin.processes import on_processes
 from madang.twin.sure import Band, band
 from madang.twin.world import Failures, Patience
 
@@ -27,7 +28,6 @@ SAMPLE_WEEKS = (2, QUARTER_DAYS // 7)
 POLICIES = ("fcfs", "sjf", "easy")
 MOST_GPUS = 100_000_000
 LEVEL = 0.9
-HEARTBEAT_S = 20
 HOURS_A_YEAR = 8760
 NODES_OF, SLOW_JOBS = 8, 60_000  # with failures or patience
 
@@ -283,7 +283,9 @@ def run(
     """
     todo = points(plan)
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for made in _apart(plan, todo, processes) if apart or processes > 1 else _here(plan, todo):
+    calls = [(plan, quarter, seed) for quarter, seed in todo]
+    several = apart or processes > 1
+    for made in on_processes(point, calls, processes) if several else (point(*call) for call in calls):
         if made:
             found[made["quarter"], made["seed"]] = made
         if not told(len(found), len(todo)):
@@ -293,28 +295,6 @@ def run(
 
 class Stopped(Exception):
     """The run was told to stop."""
-
-
-def _here(plan: Plan, todo: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    yield from (point(plan, quarter, seed) for quarter, seed in todo)
-
-
-def _apart(plan: Plan, todo: Sequence[tuple[int, int]], processes: int) -> Iterator[dict[str, Any] | None]:
-    """Nothing now and then, while nothing is done."""
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-    from multiprocessing import get_context
-
-    # Forked, a process would share locks with the threads of this one.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        going = {pool.submit(point, plan, quarter, seed) for quarter, seed in todo}
-        try:
-            while going:
-                done, going = wait(going, timeout=HEARTBEAT_S, return_when=FIRST_COMPLETED)
-                if not done:
-                    yield None
-                yield from (future.result() for future in done)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def merge(plan: Plan, made: Sequence[dict[str, Any]]) -> dict[str, Any]:

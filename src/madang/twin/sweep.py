@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -25,6 +25,7 @@ from madang.twin.errors import BadInput
 from madang.twin.formats import read
 from madang.twin.measure import measure
 from madang.twin.policies import ONE_POOL, POLICIES, RULED, simulate
+from madang.twin.processes import on_processes
 from madang.twin.sure import band, shaken
 from madang.twin.trace import Trace
 
@@ -131,37 +132,19 @@ def run(
     todo = left(sweep, folder)
     done = len(sweep.tasks) - len(todo)
     told(done, len(sweep.tasks))
-    for _number in _here(sweep, folder, todo) if processes == 1 else _apart(sweep, folder, todo, processes):
-        done += 1
+    calls = [(sweep, folder, number) for number in todo]
+    for number in on_processes(_one, calls, processes) if processes > 1 else (_one(*call) for call in calls):
+        done += number is not None
         told(done, len(sweep.tasks))
+    _traces.clear()
 
 
-def _here(sweep: Sweep, folder: Path, todo: Sequence[int]) -> Iterator[int]:
-    traces: dict[int, Trace] = {}
-    for number in todo:
-        do(sweep, folder, number, traces)
-        yield number
-
-
-_traces: dict[int, Trace] = {}  # of a process that computes several tasks
+_traces: dict[str, dict[int, Trace]] = {}  # of this process, by sweep: several tasks read the same
 
 
 def _one(sweep: Sweep, folder: Path, number: int) -> int:
-    do(sweep, folder, number, _traces)
+    do(sweep, folder, number, _traces.setdefault(sweep.to_json(), {}))
     return number
-
-
-def _apart(sweep: Sweep, folder: Path, todo: Sequence[int], processes: int) -> Iterator[int]:
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_one, sweep, folder, number) for number in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def merge(sweep: Sweep, folder: Path) -> dict[str, Any]:

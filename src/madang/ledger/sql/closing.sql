@@ -5,9 +5,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_t
 AS $$
 DECLARE v_month date := date_trunc('month', p_month)::date;
 BEGIN
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'a month is closed in READ COMMITTED' USING ERRCODE = '0A000';
-  END IF;
+  PERFORM ledger_need_a_new_view();
   PERFORM pg_advisory_xact_lock(119182731994482);
   IF v_month >= ledger_month(clock_timestamp()) THEN
     RAISE EXCEPTION 'the month is not over' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_month_over';

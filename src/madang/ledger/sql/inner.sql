@@ -43,20 +43,23 @@ BEGIN
   END IF;
 END $$;
 
--- What a verb begins with: the lock that all postings share and that the closing of a month takes alone, then the balances
--- that it may change, in the order of their ids, and only then any entry. Whatever is read after it is as it will stay.
 -- An older view of what is booked would give back twice, or book into a month that is closed.
-CREATE FUNCTION ledger_enter(p_accounts bigint[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION ledger_need_a_new_view() RETURNS void LANGUAGE plpgsql
 AS $$
-DECLARE v_account bigint;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'the ledger is written in READ COMMITTED' USING ERRCODE = '0A000';
   END IF;
+END $$;
+
+-- What a verb begins with: the lock that all postings share and that the closing of a month takes alone, then the balances
+-- that it may change, in the order of their ids, and only then any entry. Whatever is read after it is as it will stay.
+CREATE FUNCTION ledger_enter(p_accounts bigint[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  PERFORM ledger_need_a_new_view();
   PERFORM pg_advisory_xact_lock_shared(119182731994482);  -- the letters of "ledger" as one number
-  FOR v_account IN SELECT DISTINCT a FROM unnest(p_accounts) a ORDER BY a LOOP  -- one by one: a list isn't always locked in its order
-    PERFORM FROM ledger_balance WHERE account_id = v_account FOR NO KEY UPDATE;
-  END LOOP;
+  PERFORM FROM ledger_balance WHERE account_id = ANY (p_accounts) ORDER BY account_id FOR NO KEY UPDATE;
 END $$;
 
 -- The month that an event counts in. What happened in a closed month counts in the open one and names the closed one.
@@ -111,13 +114,10 @@ BEGIN
   END IF;
 END $$;
 
--- Move an amount between the balances of the two accounts, where they are limited; rows are locked in id order.
+-- Move an amount between the balances of the two accounts, where they are limited; the verb has locked them.
 CREATE FUNCTION ledger_move(p_debit bigint, p_credit bigint, p_amount bigint) RETURNS void LANGUAGE plpgsql
 AS $$
 BEGIN
-  IF p_credit < p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
-  END IF;
   UPDATE ledger_balance SET debited = debited + p_amount
    WHERE account_id = p_debit AND credited - debited - held >= p_amount;
   IF NOT FOUND AND EXISTS (SELECT FROM ledger_account WHERE id = p_debit AND limited) THEN
@@ -129,9 +129,7 @@ BEGIN
       PERFORM ledger_refuse_overspent(p_debit);
     END IF;
   END IF;
-  IF p_credit > p_debit THEN
-    UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
-  END IF;
+  UPDATE ledger_balance SET credited = credited + p_amount WHERE account_id = p_credit;
 END $$;
 
 -- End a hold without use: the whole of it is available again; its balance is locked. Returns null where it had been ended otherwise.

@@ -27,9 +27,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_t
 AS $$
 DECLARE v_today date; v_last ledger_seal; v_day date; v_entries bigint; v_digest text; v_sealed int := 0;
 BEGIN
-  IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'days are sealed in READ COMMITTED' USING ERRCODE = '0A000';
-  END IF;
+  PERFORM ledger_need_a_new_view();
   PERFORM pg_advisory_xact_lock(119182731994484);
   PERFORM pg_advisory_lock(119182731994482);
   v_today := (clock_timestamp() AT TIME ZONE 'Asia/Seoul')::date;  -- before anybody posts again: it may be midnight

@@ -7,7 +7,7 @@ CREATE FUNCTION ledger_grant(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
-  PERFORM ledger_enter();
+  PERFORM ledger_enter(ARRAY[p_pool, p_account]);
   PERFORM ledger_check_pair(p_pool, '{pool}', p_account, '{allocation}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('grant', p_pool, p_account, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
@@ -198,7 +198,7 @@ CREATE FUNCTION ledger_transfer(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
-  PERFORM ledger_enter();
+  PERFORM ledger_enter(ARRAY[p_giver, p_taker]);
   PERFORM ledger_check_pair(p_giver, '{allocation,exchange}', p_taker, '{allocation,exchange}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('transfer', p_giver, p_taker, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN
@@ -213,7 +213,7 @@ CREATE FUNCTION ledger_reclaim(
 AS $$
 DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
-  PERFORM ledger_enter();
+  PERFORM ledger_enter(ARRAY[p_account, p_pool]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_pool, '{pool}');
   SELECT * INTO v_entry, v_fresh FROM ledger_write('reclaim', p_account, p_pool, p_amount, p_source, p_key, NULL, p_actor, p_reason);
   IF v_fresh THEN

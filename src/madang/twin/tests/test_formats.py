@@ -302,7 +302,6 @@ def test_columns_and_encodings_that_are_not_known_are_said(write):
 
 
 def test_one_bad_line_changes_nothing_of_the_others(write):
-    """Where all lines are good they are read column by column."""
     text = SWF + "".join(
         swf(
             id=n,
@@ -316,6 +315,6 @@ def test_one_bad_line_changes_nothing_of_the_others(write):
         )
         for n in range(200)
     )
-    quick, slow = read(write("a.swf", text), gpus=8), read(write("b.swf", text + "1 2 3\n"), gpus=8)
-    assert len(slow.refused) == 1
-    assert replace(slow, refused=()) == quick
+    good, also = read(write("a.swf", text), gpus=8), read(write("b.swf", text + "1 2 3\n"), gpus=8)
+    assert len(also.refused) == 1
+    assert replace(also, refused=()) == good
