@@ -6,6 +6,12 @@ from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
+# Whoever may write a table could else set `pgtrigger.ignore` in a session, and sign what is signed once more.
+NEVER_IGNORED = """
+CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name name) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN false; END'
+"""
+
 
 class WorkflowConfig(AppConfig):
     name = "madang.workflow"
@@ -39,3 +45,5 @@ def install_triggers(*, using: str, plan: Any = None, **_: Any) -> None:
     """
     if plan is not None:
         pgtrigger.install(database=using)
+        with connections[using].cursor() as cursor:
+            cursor.execute(NEVER_IGNORED)

@@ -124,6 +124,15 @@ def test_not_even_the_owner_can_change_the_log(write):
         cursor.execute(write)
 
 
+def test_no_session_can_have_a_trigger_passed_over():
+    note(OLGA, "looked")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(tgname)::text FROM pg_trigger WHERE tgrelid = 'workflow_logline'::regclass")
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", cursor.fetchone())
+        with pytest.raises(Error, match="Cannot"), transaction.atomic():
+            cursor.execute("UPDATE workflow_logline SET verb = 'x'")
+
+
 @pytest.mark.parametrize(
     "write", ["UPDATE workflow_logline SET verb = 'x'", "DELETE FROM workflow_logline", "TRUNCATE workflow_logline"]
 )
