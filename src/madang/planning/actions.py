@@ -13,6 +13,7 @@ from madang.identity.access import access_of
 from madang.identity.models import Person, Role
 from madang.planning.calibration import gaps
 from madang.planning.models import LIVE, POWER, Plan, PlanRun, RunState, run_moves
+from madang.planning.records import OWN, fitted
 from madang.planning.spec import kept, wanted, wanted_by
 from madang.twin import BadInput
 from madang.twin.plan import points
@@ -57,6 +58,12 @@ def save(actor: Person, *, plan: Plan | None = None, **facts: Any) -> Plan:
     called = [program["name"] for program in facts["programs"]]
     if double := [row for row, name in enumerate(called, 1) if name in called[: row - 1]]:
         errors[f"name_{double[0]}"] = _("Another program has this name.")
+    for row, program in enumerate(facts["programs"], 1):
+        if program["shape"].startswith(OWN):
+            try:
+                program |= fitted(program["shape"])
+            except BadInput as error:
+                errors[f"shape_{row}"] = str(error)
     days = [stage["on"] for stage in facts["stages"]]
     if len(days) != len(set(days)):
         errors["on_1"] = _("Two stages on one day are one stage.")

@@ -10,13 +10,11 @@ from madang.facilities.compute.models import Partition
 from madang.facilities.compute.queries import policy_of
 from madang.identity.access import access_of
 from madang.identity.models import Role
-from madang.jobs.models import Run
 from madang.planning.queries import require_reader
-from madang.twin import Machine, from_columns, simulate
+from madang.planning.records import MOST_RUNS, runs_of, trace_of
+from madang.twin import Machine, simulate
 from madang.twin.calibrate import Gap, by_month, gap
 from madang.web.templatetags.madang import SEOUL
-
-MOST_RUNS = 20_000  # the latest; simulated while the page is made
 
 
 @dataclass(frozen=True)
@@ -51,37 +49,16 @@ def gaps() -> list[dict[str, Any]]:
 
 
 def calibrate(partition: Partition) -> Calibration:
-    """Replay the latest runs of a partition on as many GPUs as it has now, under the order of its engine.
-
-    First attempts only: when a later one became eligible isn't known.
-    """
-    found = list(
-        Run.objects.filter(
-            job__engine=partition.cluster.code,
-            job__partition=partition.name,
-            attempt=1,
-            started_at__isnull=False,
-            job__gpus__lte=partition.gpus,
-        )
-        .order_by("-id")
-        .values_list("job__submitted_at", "started_at", "ended_at", "job__gpus", "job__limit_s")[: MOST_RUNS + 1]
-    )
+    """Replay the latest runs of a partition on as many GPUs as it has now, under the order of its engine."""
+    found = runs_of(partition)
     policy = policy_of(partition.cluster)
     rows = sorted(found[:MOST_RUNS])
     if not rows:
         return Calibration(partition, policy, (), None, 0, cut=False)
-    zero = rows[0][0]
-    seconds = [[max(0, round(((at or zero) - zero).total_seconds())) for at in row[:3]] for row in rows]
-    trace = from_columns(
-        submit=[submit for submit, _start, _end in seconds],
-        run=[max(0, end - start) for _submit, start, end in seconds],
-        gpus=[row[3] for row in rows],
-        limit=[row[4] for row in rows],
-        machine=partition.gpus,
-    )
+    trace = trace_of(rows)
     starts = simulate(trace, Machine(partition.gpus), policy).starts
     waits = [
-        (max(0, seconds[row][1] - seconds[row][0]), start - submit)
+        (max(0, round((rows[row][1] - rows[row][0]).total_seconds())), start - submit)
         for row, start, submit in zip(trace.row, starts, trace.submit, strict=True)
     ]
     months = by_month([f"{rows[row][0].astimezone(SEOUL):%Y-%m}" for row in trace.row], waits)[-12:]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.utils.functional import cached_property
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from madang.planning.models import POWER, Plan, Policy
+from madang.planning.records import OWN, Recorded, gpus_here, recorded
 from madang.twin.demand import SHAPES
 from madang.web.forms import Day, Form, TextField, WholeNumber
 
@@ -21,6 +24,10 @@ SHAPE = [
     ("kalos", _("large models on many GPUs (Shanghai AI Lab Kalos)")),
 ]
 assert {name for name, _label in SHAPE} == set(SHAPES)
+
+
+def as_here(name: str, runs: int) -> str:
+    return gettext("as here: %(name)s (%(runs)s jobs)") % {"name": name, "runs": f"{runs:,}"}
 
 
 class PlanForm(Form):
@@ -76,7 +83,12 @@ class PlanForm(Form):
     )
 
     def __init__(self, *args: Any, plan: Plan | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, initial=_initial(plan) if plan else None, **kwargs)
+        here = recorded()
+        super().__init__(*args, initial=_initial(plan) if plan else _as_here(here), **kwargs)
+        own = {one.shape: as_here(one.name, one.runs) for one in here}
+        for program in plan.programs if plan else ():
+            if "fitted" in program:  # also where there are too few by now: the answer says so
+                own.setdefault(program["shape"], as_here(program["name"], program["runs"]))
         for row in range(1, STAGES + 1):
             self.fields |= {
                 f"on_{row}": Day(label=_("Delivered on"), required=False),
@@ -92,7 +104,7 @@ class PlanForm(Form):
         for row in range(1, PROGRAMS + 1):
             self.fields |= {
                 f"name_{row}": TextField(label=_("Program"), max_length=80, required=False),
-                f"shape_{row}": forms.ChoiceField(label=_("Its jobs"), choices=SHAPE, required=False),
+                f"shape_{row}": forms.ChoiceField(label=_("Its jobs"), choices=[*own.items(), *SHAPE], required=False),
                 f"hours_{row}": WholeNumber(
                     label=_("GPU-hours a day"), required=False, min_value=1, max_value=MOST_GPUS * 24
                 ),
@@ -171,6 +183,14 @@ class PlanForm(Form):
         ]
         plain = {name: given[name] for name in PlanForm.base_fields}
         return {**plain, "stages": sorted(stages, key=lambda stage: stage["on"]), "programs": programs}
+
+
+def _as_here(here: Sequence[Recorded]) -> dict[str, Any]:
+    """What a new plan begins with: the GPUs that are here, and who asked for how much in the last year."""
+    known: dict[str, Any] = {"gpus": gpus_here() or None}
+    for row, one in enumerate([one for one in here if one.shape != OWN][:PROGRAMS], 1):
+        known |= {f"name_{row}": one.name, f"shape_{row}": one.shape, f"hours_{row}": one.hours, f"growth_{row}": 0}
+    return known
 
 
 def _initial(plan: Plan) -> dict[str, Any]:

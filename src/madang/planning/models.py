@@ -30,8 +30,9 @@ class Plan(models.Model):
     """What a site may buy when, for which demand.
 
     `gpus` are there on the first day. A stage is {"on": "2027-07-01", "gpus", "slip_days": [least, likely, most],
-    "cost_krw"}; a program {"name", "shape", "gpu_hours_a_day", "growth_percent"}. Prices come with a `source`, or there
-    are none.
+    "cost_krw"}; a program {"name", "shape", "gpu_hours_a_day", "growth_percent"}, and what `records.fitted` gives where
+    its shape is that of the site's own jobs: as they were when the plan was saved. Prices come with a `source`, or
+    there are none.
     """
 
     name = models.CharField(_("name"), max_length=120)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
 
@@ -24,10 +24,7 @@ def wanted(facts: dict[str, Any]) -> TwinPlan:
             raise BadInput(_("A stage comes after the first day of the plan."))
         low, likely, high = stage["slip_days"]
         stages.append(Stage(day, stage["gpus"], (low, likely, high), stage["cost_krw"]))
-    programs = tuple(
-        like(program["name"], program["shape"], program["gpu_hours_a_day"], program["growth_percent"] / 100)
-        for program in facts["programs"]
-    )
+    programs = tuple(_asked(program) for program in facts["programs"])
     money = None
     if facts["years_of_use"] is not None and facts["running_krw"] is not None:
         money = Money(facts["years_of_use"], facts["running_krw"])
@@ -59,13 +56,23 @@ def kept(plan: TwinPlan) -> dict[str, Any]:
 
 def again(kept: dict[str, Any]) -> TwinPlan:
     """The plan that `kept` kept."""
-    programs = []
-    for program in kept["programs"]:
-        lengths = tuple((top, Lengths(**of)) for top, of in program["lengths"])
-        sizes = tuple((size, share) for size, share in program["sizes"])
-        tuples = {name: tuple(program[name]) for name in ("asked", "hours", "weekdays")}
-        programs.append(Program(**{**program, **tuples, "sizes": sizes, "lengths": lengths}))
+    programs = map(_program, kept["programs"])
     stages = [Stage(**{**stage, "slip_days": tuple(stage["slip_days"])}) for stage in kept["stages"]]
     money = Money(**kept["money"]) if kept["money"] else None
     power = Power(**kept["power"]) if kept.get("power") else None
     return TwinPlan(**{**kept, "programs": tuple(programs), "stages": tuple(stages), "money": money, "power": power})
+
+
+def _asked(program: dict[str, Any]) -> Program:
+    """Of a published shape, or as this site's own jobs were when the plan was saved."""
+    name, hours, growth = program["name"], program["gpu_hours_a_day"], program["growth_percent"] / 100
+    if "fitted" in program:
+        return replace(_program(program["fitted"]), name=name, gpu_hours_a_day=hours, growth=growth)
+    return like(name, program["shape"], hours, growth)
+
+
+def _program(kept: dict[str, Any]) -> Program:
+    lengths = tuple((top, Lengths(**of)) for top, of in kept["lengths"])
+    sizes = tuple((size, share) for size, share in kept["sizes"])
+    tuples = {name: tuple(kept[name]) for name in ("asked", "hours", "weekdays")}
+    return Program(**{**kept, **tuples, "sizes": sizes, "lengths": lengths})
