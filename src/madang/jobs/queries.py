@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from madang.jobs.actions import SOURCE
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Node, Run, Task, Watch
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
+from madang.twin.backtest import Stint
 from madang.twin.expect import Live
 from madang.workflow.errors import Missing
 from madang.workflow.models import LogLine
@@ -199,7 +201,7 @@ def mismatches() -> tuple[list[Entry], list[Job]]:
     )
 
 
-LIVE_SEEN, PAST_SEEN = 5000, 1000
+LIVE_SEEN, PAST_SEEN, STINTS_SEEN = 5000, 1000, 50_000
 
 
 def crowd(engine: str, partition: str) -> tuple[list[Live], list[float]]:
@@ -225,3 +227,27 @@ def crowd(engine: str, partition: str) -> tuple[list[Live], list[float]]:
     )
     past = [(end - start).total_seconds() / max(1, limit_s) for start, end, limit_s in ended if start]
     return live, past
+
+
+def stints(engine: str, partition: str, since: datetime, until: datetime) -> list[Stint]:
+    """What ran on a partition of what was submitted from `since` until before `until`, of everybody, by submission. A
+    later attempt counts from its start: when it became eligible isn't known.
+
+    For a count: nothing of it may be shown but that.
+    """
+    rows = (
+        Run.objects.filter(
+            job__engine=engine,
+            job__partition=partition,
+            job__submitted_at__gte=since,
+            job__submitted_at__lt=until,
+            started_at__isnull=False,
+        )
+        .order_by("-id")
+        .values_list("attempt", "job__submitted_at", "started_at", "ended_at", "job__gpus", "job__limit_s")
+    )
+    found = []
+    for attempt, submitted, started, ended, gpus, limit_s in rows[:STINTS_SEEN]:
+        submit, start, end = (int(at.timestamp()) for at in (submitted, started, ended) if at)
+        found.append(Stint(submit if attempt == 1 else start, start, end, gpus, limit_s))
+    return sorted(found)

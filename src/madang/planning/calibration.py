@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from madang.facilities.compute.models import Partition
+from madang.facilities.compute.models import Backtest, Partition
 from madang.facilities.compute.queries import policy_of
 from madang.identity.access import access_of
 from madang.identity.models import Role
@@ -25,6 +25,11 @@ class Calibration:
     whole: Gap | None
     runs: int
     cut: bool  # there were more than are looked at
+
+    @property
+    def tests(self) -> Sequence[Backtest]:
+        """How the starts held that were forecast, by month, the latest first."""
+        return list(self.partition.backtests.all()[:12])
 
 
 def partitions(person: Any) -> list[Partition]:

@@ -271,11 +271,18 @@ class ExpectedOut(Schema):
     known: bool
 
 
+class TestedOut(Schema):
+    within: int
+    before: int
+    after: int
+
+
 class ForecastOut(Schema):
     """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
     price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
     "waits" (`expected` says how long) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
-    slots and `ahead` waiting tasks as seen at `seen_at`.
+    slots and `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs that waited in the last month that was
+    counted, how many started within what would have been said of them, before it and after it; eight of ten should.
     """
 
     held: int
@@ -287,6 +294,7 @@ class ForecastOut(Schema):
     ahead: int | None
     seen_at: datetime | None
     expected: ExpectedOut | None
+    tested: TestedOut | None
 
 
 class TaskOut(Schema):

@@ -11,6 +11,7 @@ from madang.engines.base import MAX_NAME
 from madang.grants.models import Allocation, Grant
 from madang.identity.models import Person
 from madang.jobs.models import Job
+from madang.twin.backtest import Held
 from madang.web.bilingual import said
 from madang.workflow.history import tracked
 
@@ -69,6 +70,26 @@ class Partition(models.Model):
     @property
     def longest_minutes(self) -> int:
         return self.longest_s // 60
+
+
+class Backtest(models.Model):
+    """How the starts of a month held that would have been forecast for jobs that waited: counted once, from the records
+    of what ran (see `twin.backtest`)."""
+
+    partition = models.ForeignKey(Partition, models.CASCADE, related_name="backtests")
+    month = models.DateField()
+    within = models.PositiveIntegerField()
+    before = models.PositiveIntegerField()
+    after = models.PositiveIntegerField()
+    made_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-month"]
+        constraints = [models.UniqueConstraint(fields=["partition", "month"], name="a_month_is_tested_once")]
+
+    @property
+    def held(self) -> Held:
+        return Held(self.within, self.before, self.after)
 
 
 @tracked()

@@ -29,6 +29,7 @@ from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.models import Job, Node, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
+from madang.twin.backtest import Held
 from madang.twin.effect import Queue
 from madang.twin.expect import Expected, expect
 from madang.web.templatetags.madang import SEOUL
@@ -36,6 +37,7 @@ from madang.workflow.errors import Missing, NotAllowed
 from madang.workflow.moment import now
 
 STRAYS, ACCOUNTS, NODES = 50, 500, 100  # rows that a page shows
+FEWEST_TESTED = 20  # of fewer jobs that waited, chance alone may say that forecasts don't hold
 SHOWN_LOG = 200_000  # bytes at the end of a log that a page shows
 CHUNK = 256 * 1024
 UNADDRESSABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # control signs, and bytes that aren't text
@@ -132,7 +134,8 @@ class Forecast:
     """What a job would take before it is submitted. `held` is its worst case in GPU-seconds, over all of its tasks;
     `krw` that at list price and `own_krw` the organization's own share of it by its agreement, both None without a
     rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
-    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start.
+    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start, and `tested`
+    how that held: of the latest month that was counted, None where there was too little to count.
     """
 
     held: int
@@ -144,6 +147,7 @@ class Forecast:
     ahead: int | None
     seen_at: datetime | None
     expected: Expected | None = None
+    tested: Held | None = None
 
     @property
     def covered(self) -> bool:
@@ -156,7 +160,7 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     paid, whole = offer.allocation.own_share_krw, offer.allocation.list_krw
     # Rounded up as the list price is: a job is never said to be cheaper than it can get.
     own = None if krw is None or paid is None or whole is None else -(-krw * paid // whole) if whole else 0
-    start, free, ahead, seen_at, expected = Start.UNKNOWN, None, None, None, None
+    start, free, ahead, seen_at, expected, tested = Start.UNKNOWN, None, None, None, None, None
     watch = jobs.watches().get(offer.partition.cluster.code)
     if watch and watch.answered_at and watch.answered_at + SILENT >= now():
         spot = _place(offer.partition, watch, offer.rate)
@@ -167,7 +171,9 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
             live, past = jobs.crowd(cluster.code, offer.partition.name)
             policy = policy_of(cluster)
             expected = expect(live, gpus, limit_s, spot.free, past, policy=policy)
-    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected)
+            last = offer.partition.backtests.first() if expected and expected.known else None
+            tested = last.held if last and last.held.asked >= FEWEST_TESTED else None
+    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected, tested)
 
 
 def rate_of(job: Job) -> Rate | None:

@@ -1,10 +1,10 @@
-"""What runs later: removing files, looking at the disk, and charging for what it holds."""
+"""What runs later: removing files, looking at the disk, charging for what it holds, and counting how forecasts held."""
 
 from __future__ import annotations
 
 from procrastinate.contrib.django import app
 
-from madang.facilities.compute import shelf, storage
+from madang.facilities.compute import backtests, shelf, storage
 from madang.jobs.models import Job
 
 
@@ -20,3 +20,9 @@ def sample_storage(timestamp: int) -> None:
     shelf.tidy_all()
     storage.measure()
     storage.sample()
+
+
+@app.periodic(cron="23 19 * * *")  # at night, by the clock of Seoul
+@app.task(name="compute.backtest", queueing_lock="compute.backtest")
+def backtest(timestamp: int) -> None:
+    backtests.test_last_month()
