@@ -45,7 +45,9 @@ from madang.workflow.errors import Refused
 
 def number(text: str | None, most: int = 2**62) -> int | None:
     """A whole number from an address; None where it isn't one."""
-    return int(text) if text and text.isascii() and text.isdigit() and int(text[:20]) <= most else None
+    if not text or len(text) > 20 or not (text.isascii() and text.isdigit()):
+        return None
+    return found if (found := int(text)) <= most else None
 
 
 @require_safe

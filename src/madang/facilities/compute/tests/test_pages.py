@@ -21,6 +21,7 @@ from madang.jobs.tests import make as jobs
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
+LONG = "0" * 20 + "9" * 5000  # too many digits for Python, and a small number by its first twenty
 NOTHING = {"allocation": "", "gpus": "", "limit_s": "", "name": "", "script": "", "arguments": ""}
 
 
@@ -217,7 +218,7 @@ def test_the_log_grows_from_where_it_was_and_says_when_it_is_over():
     assert "job-files" in page
 
 
-@pytest.mark.parametrize("offset", ["-1", "x", "9" * 30, "99999999", ""])
+@pytest.mark.parametrize("offset", ["-1", "x", "9" * 30, "99999999", "", LONG])
 def test_a_strange_offset_is_no_error(offset):
     row = make.allocation()
     job = make.job(row)
@@ -315,7 +316,10 @@ def test_lists_are_a_page_at_a_time_and_mine_or_all_of_the_organizations():
 
 @pytest.mark.parametrize(
     "query",
-    [{"after": "x"}, {"after": "-1"}, {"after": "9" * 50}, {"state": "x"}, {"allocation": "0"}, {"whose": "<>"}],
+    [
+        *({"after": "x"}, {"after": "-1"}, {"after": "9" * 50}, {"after": LONG}, {"state": "x"}),
+        *({"allocation": "0"}, {"allocation": LONG}, {"whose": "<>"}),
+    ],
 )
 def test_strange_questions_to_the_list_are_no_error(query):
     row = make.allocation()
@@ -432,7 +436,9 @@ def test_what_was_charged_too_long_is_shown_to_operators_and_answered_on_its_pag
         assert browser(person).get("/compute/excess/").status_code == 403
 
 
-@pytest.mark.parametrize("query", ["state=x", "page=0", "page=-1", "page=x", "page=99999999999", "page=10000"])
+@pytest.mark.parametrize(
+    "query", ["state=x", "page=0", "page=-1", "page=x", "page=99999999999", "page=10000", f"page={LONG}"]
+)
 def test_strange_questions_for_nodes_are_no_error(query):
     assert browser(identity.operator()).get(f"/compute/nodes/?{query}").status_code == 200
 
@@ -553,7 +559,7 @@ def test_the_page_of_a_sweep_shows_each_task_with_its_values_its_log_and_its_end
     assert form["parameters"].value() == TABLE
 
 
-@pytest.mark.parametrize("task", ["3", "99999", "9" * 30, "-1", "x", ""])
+@pytest.mark.parametrize("task", ["3", "99999", "9" * 30, "-1", "x", "", LONG])
 def test_a_task_that_is_not_there_is_no_page(task):
     row = make.allocation()
     job = make.job(row, parameters=TABLE)
