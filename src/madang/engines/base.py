@@ -19,6 +19,7 @@ from typing import Generic, NewType, Protocol, TypeVar
 from uuid import UUID
 
 MAX_NAME = 100  # characters of a job's name and of a file's path
+MAX_PART = 255  # bytes that a disk takes as the name of a file or folder: 85 Korean letters
 MAX_SCRIPT = 1 << 20  # bytes
 MAX_INLINE = 64 << 20  # bytes of all files that are given by content
 MAX_FILES = 1000
@@ -171,7 +172,8 @@ class JobSpec:
 def usable_path(path: str) -> bool:
     """Whether this is a relative path that stays below its folder and is safe to show."""
     parts = path.split("/")
-    return 0 < len(path) <= MAX_NAME and not _CONTROL.search(path) and not any(p in ("", ".", "..") for p in parts)
+    fits = 0 < len(path) <= MAX_NAME and not _CONTROL.search(path)
+    return fits and all(part not in ("", ".", "..") and len(part.encode()) <= MAX_PART for part in parts)
 
 
 def _encodable(text: str) -> bool:

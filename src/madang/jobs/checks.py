@@ -50,7 +50,10 @@ def check(
 def input_problem(path: str) -> str:
     """Why a file of a job can't be called so; empty where it can."""
     if not usable_path(path):
-        return _("“%(path)s” can't name a file: at most 100 characters, no empty part, no “..”.") % {"path": path[:100]}
+        return _(
+            "“%(path)s” can't name a file: at most 100 characters, 85 Korean letters between two “/”, "
+            "no empty part, no “..”."
+        ) % {"path": path[:100]}
     if path.split("/")[0] == OURS:
         return _("Names beginning with .madang/ are taken.")
     return ""

@@ -240,6 +240,11 @@ def begin_file(actor: Person, *, grant: Grant, path: str, size: int, sha256: str
     with act(actor, "begin_file") as said:
         shelf.locked(grant.pk)
         row = ProjectFile.objects.filter(grant=grant, path=path, sha256=sha256).first()
+        if row and row.size != size:
+            if row.ready_at:
+                raise Refused(_("A file of this SHA-256 has %(size)s bytes.") % {"size": row.size}, field="size")
+            row.delete()  # it was announced with a wrong size, and could never become ready
+            row = None
         if row is None:
             if grant.state != GrantState.ACTIVE or now() >= grant.ends_at:
                 raise Refused(_("Files can be added while a grant is in use: this one isn't."), field="grant")

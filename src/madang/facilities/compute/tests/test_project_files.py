@@ -95,6 +95,7 @@ def test_what_is_not_what_was_announced_is_gone_and_nothing_is_left():
         ("path", {"path": "../train.py"}),
         ("path", {"path": ".madang/script"}),
         ("path", {"path": "x" * 101}),
+        ("path", {"path": "한" * 86}),
         ("size", {"size": 2**50}),
         ("sha256", {"sha256": "Z" * 64}),
     ],
@@ -104,6 +105,23 @@ def test_what_cannot_be_kept_is_refused_at_its_place(field, facts):
     answer = announce(program(jobs.holder(row)), row, **facts)
     assert (answer.status_code, answer.json()["where"]) == (422, [field])
     assert not ProjectFile.objects.exists()
+
+
+def test_a_name_that_a_disk_takes_is_kept_however_many_bytes_its_path_has():
+    row = make.allocation()
+    assert announce(program(jobs.holder(row)), row, path=f"{'한' * 49}/{'글' * 49}").status_code == 201
+
+
+def test_a_size_that_was_announced_wrong_is_put_right_by_announcing_again():
+    row = make.allocation()
+    client = program(jobs.holder(row))
+    wrong = announce(client, row, size=len(TEXT) + 5).json()
+    assert put(client, wrong, TEXT).json()["ready"] is False
+    right = announce(client, row).json()
+    assert (right["size"], right["received"]) == (len(TEXT), 0)
+    assert put(client, right, TEXT).json()["ready"]
+    again = announce(client, row, size=len(TEXT) + 5)
+    assert (again.status_code, again.json()["where"], ProjectFile.objects.count()) == (422, ["size"], 1)
 
 
 def test_what_the_storage_cannot_hold_is_refused_before_it_comes(settings):
