@@ -148,7 +148,9 @@ def submit(
     sweep: Table = None,
     file: Files = None,
     use: Annotated[list[str] | None, typer.Option("--use", help="A file that the project keeps already.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the log until the job ends.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the log, of the first task where there are several, until all ends.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Submit a job, or one for each of several scripts: all of them or none. Prints its uuid, or theirs in this order.
@@ -178,7 +180,7 @@ def submit(
             **shape,
         )
         if wait:
-            job = _follow(client, job, quiet=json)
+            job = _ended(client, _follow(client, job, quiet=json), quiet=json)
         if json:
             as_json(job)
         elif not wait:
@@ -186,8 +188,12 @@ def submit(
             many = f"{job['tasks']:,} tasks of " if job["tasks"] > 1 else ""
             say(
                 f"{many}{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: "
-                f"{hours(job['held'])} GPU-hours held, {hours(offer['left'] - job['held'])} left. "
-                f"`madang logs -f {job['uuid'][:8]}` follows it."
+                f"{hours(job['held'])} GPU-hours held, {hours(_left(client, offer))} left. "
+                + (
+                    f"It has ended: {job['outcome']}."
+                    if job["outcome"]
+                    else f"`madang logs -f {job['uuid'][:8]}` follows it."
+                )
             )
         _leave(job, waited=wait)
 
@@ -216,8 +222,13 @@ def _submit_each(
     held = sum(job["held"] for job in made)
     say(
         f"{len(made):,} jobs of {shape['gpus']} × {offer['gpu_type']} for up to {shape['limit_s'] // 60} min: "
-        f"{hours(held)} GPU-hours held, {hours(offer['left'] - held)} left. `madang jobs --live` shows them."
+        f"{hours(held)} GPU-hours held, {hours(_left(client, offer))} left. `madang jobs --live` shows them."
     )
+
+
+def _left(client: Client, offer: dict[str, Any]) -> int:
+    """What is left of an allocation now. Asked after the submission: a job of that uuid may have been there before."""
+    return int(next((o["left"] for o in client.balance() if o["allocation"] == offer["allocation"]), 0))
 
 
 def _expected(found: dict[str, Any]) -> str:
@@ -388,6 +399,18 @@ def _follow(client: Client, job: dict[str, Any], *, quiet: bool, task: int = 0) 
         at = part["next"]
         if part["next"] >= part["size"]:
             time.sleep(pause)
+
+
+def _ended(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """The job once all of its tasks have ended, which may be long after the one whose log was followed."""
+    if not job["outcome"] and not quiet:
+        say("madang: this log has ended, other tasks go on", style="dim")
+    pause = 0.3
+    while not job["outcome"]:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)
+        job = dict(client.get(f"/compute/jobs/{job['uuid']}"))
+    return job
 
 
 def _leave(job: dict[str, Any], *, waited: bool) -> None:

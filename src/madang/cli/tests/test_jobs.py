@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import typer
+from django.db import connection
 
 from madang.cli import compute
 from madang.cli.show import _lines
 from madang.client import Client, Problem
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
-from madang.jobs.models import Job, JobState
+from madang.jobs.models import Job, JobState, Task
 from madang.jobs.tests import make as jobs
 from madang.workflow.moment import now
 
@@ -47,6 +49,37 @@ def test_a_job_is_submitted_once_for_one_uuid_and_its_hold_is_said(world):
     assert (job.name, job.gpus, job.limit_s, job.arguments) == ("train.sh", 2, 600, ["--rounds", "3"])
     other = world.type("submit", str(world.script), "--uuid", uuid)
     assert (other.exit_code, Job.objects.count()) == (1, 1)
+
+
+@database
+def test_what_is_left_is_said_as_it_is_also_of_a_job_that_was_there_before(world):
+    words = ("submit", str(world.script), "--time", "06:00:00", "--uuid", str(uuid4()))
+    for _again in range(2):
+        assert "6.00 GPU-hours held, 4.00 left" in " ".join(world.type(*words).stderr.split())
+    ended(Job.objects.get())
+    assert "It has ended: completed." in " ".join(world.type(*words).stderr.split())
+    several = ("submit", str(world.script), str(world.script), "--time", "01:00:00", "--uuid", str(uuid4()))
+    said = {" ".join(world.type(*several).stderr.split()).partition(" held, ")[2].partition(" left")[0] for _ in "12"}
+    assert said == {"2.00"}
+
+
+@database
+def test_waiting_for_a_job_ends_with_its_last_task(world):
+    def end_one_after_the_other():
+        while not (job := Job.objects.first()):
+            time.sleep(0.05)
+        tasks = Task.objects.filter(job=job)
+        tasks.filter(number=0).update(outcome="completed", held=0, started_at=now(), ended_at=now())
+        time.sleep(1)
+        tasks.filter(number=1).update(outcome="failed", held=0, started_at=now(), ended_at=now())
+        ended(job, "failed")
+        connection.close()
+
+    ends = threading.Thread(target=end_one_after_the_other)
+    ends.start()
+    answer = world.type("submit", str(world.script), "--tasks", "2", "--time", "10", "--wait")
+    ends.join()
+    assert (answer.exit_code, "the job ended: failed" in answer.stderr) == (10, True)
 
 
 @database
