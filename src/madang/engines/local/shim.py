@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 TICK_S = 0.5
+RESERVED = 4096  # bytes that are kept for the end from the start on
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 NOTICE = b"\nmadang: the log is full; the rest is not kept\n"
 WARNING = b"madang: no sandbox on this machine: this job runs with the rights of the site itself\n"
@@ -99,6 +101,35 @@ def put(path: Path, content: dict[str, Any]) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
+
+
+def reserve(path: Path) -> None:
+    """Take the room for `path` now: when the job ends, it may have filled the disk."""
+    with path.with_name(path.name + ".new").open("wb") as file:
+        file.write(b" " * RESERVED)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def put_at_last(path: Path, content: dict[str, Any]) -> None:
+    """As `put`, on a disk that may be full, in the room that was reserved. Where even that fails it is tried until it
+    doesn't: an end that isn't said is a run that is lost, and charged to nobody."""
+    draft, said = path.with_name(path.name + ".new"), json.dumps(content).encode().ljust(RESERVED)
+    while True:
+        try:
+            with draft.open("r+b" if draft.exists() else "wb") as file:
+                file.write(said)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            time.sleep(TICK_S)
 
 
 def send(pids: list[int], number: int) -> None:
@@ -347,6 +378,7 @@ def main(place: Path) -> int:
     os.close(fd)
     end: dict[str, Any] = {"why": None, "exit": None, "started": None, "ended": time.time(), "error": ""}
     try:
+        reserve(place / "exit.json")
         watch = Watch(place, json.loads((place / "job.json").read_text()))
         try:
             end |= watch.run()
@@ -355,7 +387,7 @@ def main(place: Path) -> int:
     except Exception as error:
         send(list(tree(os.getpid())), signal.SIGKILL)
         end |= {"ended": time.time(), "error": f"{type(error).__name__}: {error}"[:500]}
-    put(place / "exit.json", end)
+    put_at_last(place / "exit.json", end)
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from psycopg import conninfo
 
 from madang.engines.base import Missing, RunKey
+from madang.engines.local import shim
 from madang.engines.tests.conftest import SHARED_SANDBOX
 
 pytestmark = [
@@ -129,3 +132,39 @@ def test_links_that_a_job_leaves_behind_lead_nowhere(make_rig, tmp_path):
     for path in ("dir/secret", "link", "pipe", "d", "d/up/job.json", "../job.json", "/etc/passwd", "", "good/", "a\0b"):
         with pytest.raises(Missing):
             rig.engine.open_file(key, path)
+
+
+def test_a_job_that_fills_the_disk_is_said_to_have_ended(tmp_path):
+    """On a disk of its own, of one megabyte, the process beside the job has room for its end all the same."""
+    orders = {
+        "command": ["/place/script"],
+        "sandboxed": False,
+        "options": [],
+        "scope": [],
+        "calls": "",
+        "environment": {"PATH": "/usr/bin:/bin"},
+        "limit_s": 60,
+        "warn_s": 1,
+        "grace_s": 1,
+        "memory_mb": 512,
+        "address_space": 0,
+        "log_bytes": 1 << 20,
+        "file_bytes": 1 << 30,
+        "processes": 100,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(orders))
+    fill = "i=0; while printf x > small$i; do i=$((i + 1)); done 2>/dev/null\n"
+    (tmp_path / "script").write_text(f"#!/bin/sh\nhead -c 2000000 /dev/zero > large\n{fill}exit 7\n")
+    (tmp_path / "script").chmod(0o700)
+    steps = (
+        "cp /given/* /place && mkdir /place/work && python3 -I -S /shim.py /place && cat /place/exit.json && df /place"
+    )
+    command = ["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"]
+    command += ["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--tmpfs", "/tmp", "--size", str(1 << 20), "--tmpfs", "/place"]
+    command += ["--ro-bind", str(tmp_path), "/given", "--ro-bind", shim.__file__, "/shim.py", "sh", "-c", steps]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    end, _rest = json.JSONDecoder().raw_decode(done.stdout)
+    assert (end["exit"], end["why"], end["error"]) == (7, None, "")
+    assert "100%" in done.stdout
