@@ -204,6 +204,8 @@ def test_pausing_closing_and_their_errors_have_a_page() -> None:
     story = make.granted()
     client, number = browser(story.officer), story.grant.number
     pause = reverse("grants:pause", args=[number, story.compute.pk])
+    asked = browser(story.officer, "en").get(reverse("grants:grant", args=[number])).content.decode()
+    assert "Jobs that wait or run on it are ended." in asked
     assert client.post(pause, {"reason": ""}).status_code == 422
     assert client.post(pause, {"reason": "점검"}).status_code == 302
     assert client.post(pause, {"reason": "점검"}).status_code == 422
