@@ -523,7 +523,7 @@ def _counts(row: Job) -> list[tuple[str, str, int]]:
 
 def _history(row: Job) -> list[dict[str, Any]]:
     return [
-        {"what": words.verb(line.verb), "who": line.actor_name, "at": line.at, "why": line.reason}
+        {"what": words.verb(line.verb), "who": line.actor_name, "at": line.at, "why": words.reason(line.reason)}
         for line in job_queries.history(row)
     ]
 

@@ -35,10 +35,24 @@ def why(reason: str) -> str:
         "the machine was stopping": _("The machine was stopping."),
         "it used more memory than it asked for": _("It used more memory than it asked for."),
         "it reached its time limit": _("It reached its time limit."),
+        "cancelled before it started": _("It was canceled before it started."),
+        "its process never came up": _("Its process never came up."),
+        "its process was gone and had not said how it ended": _("Its process was gone and had not said how it ended."),
+        "its folder is gone": _("Its folder is gone."),
+        "the sandbox did not start; its last words are in the log": _("The sandbox did not start: see the log."),
     }
     if reason.startswith("could not start: "):
         return _("It could not start: %(why)s") % {"why": reason.removeprefix("could not start: ")}
     return said.get(reason, reason)
+
+
+def reason(given: str) -> str:
+    """Why somebody, or the site itself, did something to a job. What a person wrote is shown as it is."""
+    return {
+        "the allocation is paused": _("The allocation was paused."),
+        "the allocation is closed": _("The allocation was closed."),
+        "nothing was done in the session": _("Nothing was done in the session."),
+    }.get(given, given)
 
 
 def warning(row: dict[str, Any]) -> str:

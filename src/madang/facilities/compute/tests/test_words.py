@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import translation
 
 from madang.engines.local.dispatcher import WORDS
 from madang.facilities.compute import words
+from madang.facilities.compute.tests import make
+from madang.jobs.actions import end_all
+from madang.jobs.tests import make as jobs
+
+BESIDES = (
+    *("cancelled before it started", "its process never came up", "its folder is gone"),
+    "its process was gone and had not said how it ended",
+    "the sandbox did not start; its last words are in the log",
+)
 
 
-@pytest.mark.parametrize("said", [*WORDS.values(), "could not start: ENOENT"])
+@pytest.mark.parametrize("said", [*WORDS.values(), *BESIDES, "could not start: ENOENT"])
 def test_why_a_job_ended_is_said_in_korean(said):
     with translation.override("ko"):
         text = words.why(said)
@@ -16,3 +27,15 @@ def test_why_a_job_ended_is_said_in_korean(said):
 
 def test_what_an_engine_says_freely_is_shown_as_it_is():
     assert words.why("slurmctld: NodeFail") == "slurmctld: NodeFail"
+
+
+@pytest.mark.django_db
+def test_what_the_site_itself_did_to_a_job_is_said_in_korean_and_a_persons_reason_as_it_is():
+    row = make.allocation()
+    job = make.job(row)
+    end_all(row, reason="the allocation is paused")
+    client = Client(HTTP_ACCEPT_LANGUAGE="ko")
+    client.force_login(jobs.holder(row))
+    page = client.get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert ("이용이 정지되었습니다." in page, "is paused" in page) == (True, False)
+    assert words.reason("점검") == "점검"
