@@ -362,7 +362,8 @@ class Dispatcher:
                 start_new_session=True,  # what stops us (Ctrl-C, a closed terminal) does not stop the jobs
             )
         except (OSError, ValueError) as error:
-            return self._refuse(conn, row, f"{error}"[:500])
+            log.warning("run %s could not start: %s", row["run"], error)
+            return self._refuse(conn, row, _said(error))
         return 0
 
     def _fill(self, conn: psycopg.Connection[Any], row: dict[str, Any], here: Path) -> None:
@@ -444,6 +445,11 @@ class Dispatcher:
 
     def _place(self, row: dict[str, Any]) -> Path:
         return place(self.runs, RunKey(row["job"], row["task"], row["attempt"]))
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, for those who submitted the job: no path of this machine is theirs to read."""
+    return (isinstance(error, OSError) and error.strerror) or f"{error}"[:500]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -310,7 +310,7 @@ def test_a_job_that_cannot_start_has_failed_and_costs_nothing(local_rig, tmp_pat
     job = rig.submit(files=(InputFile("a", source=tmp_path / "nowhere"),))
     row = rig.ended(job)
     assert (row.outcome, row.started_at, row.gpu_seconds) == ("failed", None, 0)
-    assert row.reason.startswith("could not start")
+    assert row.reason == "could not start: No such file or directory"  # and not where
     assert not any(slot.busy for slot in rig.engine.health().slots)
 
 
