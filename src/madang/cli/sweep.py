@@ -13,10 +13,22 @@ import typer
 
 from madang.cli.compute import _grant, _offer, _upload, seconds, site
 from madang.cli.show import USAGE, Doing, answers, as_json, fail, say, table
-from madang.cli.twin import Encoding, Json, Map, TraceFile, clear
+from madang.cli.twin import (
+    Days,
+    Encoding,
+    Json,
+    Map,
+    Seed,
+    TraceOrModel,
+    clear,
+    model_options_apply,
+    read_or_made,
+    replaced,
+)
 from madang.client import Client, Problem
 
 if TYPE_CHECKING:
+    from madang.twin import Trace
     from madang.twin.sweep import Sweep
 
 POLL_S = 2.0
@@ -26,7 +38,7 @@ SCRIPT = '#!/bin/sh\nexec python3 {pack} {spec} . "$RUN"\n'
 @answers
 @clear
 def sweep(
-    trace: TraceFile,
+    trace: TraceOrModel,
     into: Annotated[Path, typer.Option(file_okay=False, help="A folder for the runs; what is in it is kept.")],
     gpus: Annotated[str, typer.Option(help="Machines, 100,200,400.")],
     policy: Annotated[str, typer.Option(help="Policies, fcfs,sjf,easy,conservative.")] = "easy",
@@ -41,15 +53,21 @@ def sweep(
     ] = False,
     allocation: Annotated[int | None, typer.Option(help="With --engine: which allocation is charged.")] = None,
     limit: Annotated[str, typer.Option("--time", help="With --engine: the time limit of a run.")] = "01:00:00",
+    days: Days = None,
+    seed: Seed = None,
     columns: Map = "",
     encoding: Encoding = "utf-8",
     json: Json = False,
 ) -> None:
     """Replay a trace on several machines under several policies, each as recorded and with shaken submits.
 
-    Each run is a file in the folder. What is there isn't computed again, so a sweep that broke off goes on.
+    Each run is a file in the folder. What is there isn't computed again, so a sweep that broke off goes on. The jobs of
+    a model are made for the largest machine, and kept there, too.
     """
+    from dataclasses import replace
+
     from madang.twin import BadInput, parse_map
+    from madang.twin.modelfile import is_model
     from madang.twin.sweep import Sweep, merge, run
 
     if not trace.is_file():
@@ -58,10 +76,14 @@ def sweep(
         machines = tuple(int(part) for part in gpus.split(","))
     except ValueError:
         raise BadInput(f"--gpus {gpus!r}: whole numbers with commas between, like 100,200") from None
+    model_options_apply(trace, days, seed)
     wanted = Sweep(
         str(trace.resolve()), machines, tuple(policy.split(",")), nodes_of, place, shaken, parse_map(columns), encoding
     )
     into.mkdir(parents=True, exist_ok=True)
+    if is_model(trace):
+        trace = _made(read_or_made(trace, max(machines), columns, encoding, days, seed), into)
+        wanted = replace(wanted, trace=str(trace.resolve()))
     with Doing() as doing:
         if engine:
             _on_the_cluster(wanted, trace, into, allocation, seconds(limit), doing)
@@ -80,6 +102,21 @@ def sweep(
         if point["left_out"]:
             say(f"{point['gpus']:,} GPUs: {point['left_out']:,} jobs ask for more, and are left out", "yellow")
     table(["GPUs", "policy", "mean wait in s", "p95", "shaken, 95%", "utilization"], rows)
+
+
+def _made(jobs: Trace, into: Path) -> Path:
+    """The jobs of a model as a trace, in a file whose name goes by what is in it: other jobs are another sweep."""
+    from hashlib import sha256
+
+    columns = (jobs.submit, jobs.run, jobs.gpus, jobs.limit)
+    rows = (f"{jobs.offset + submit},{run},{gpus},{limit}\n" for submit, run, gpus, limit in zip(*columns, strict=True))
+    text = "submit,run,gpus,limit\n" + "".join(rows)
+    path = into / f"jobs-{sha256(text.encode()).hexdigest()[:12]}.csv"
+    if not path.exists():
+        replaced(path, lambda to: to.write(text))
+    for note in jobs.notes:
+        say(note, "dim")
+    return path
 
 
 def _on_the_cluster(wanted: Sweep, trace: Path, into: Path, allocation: int | None, limit_s: int, doing: Doing) -> None:

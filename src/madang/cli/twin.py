@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -24,6 +24,7 @@ twin = typer.Typer(
     no_args_is_help=True,
     help="Simulate a cluster: what a machine would have done for the jobs of a trace. Works alone, without a site.",
 )
+MODEL_DAYS = 28
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,6 +37,14 @@ TraceFile = Annotated[
         show_default=False,
     ),
 ]
+TraceOrModel = Annotated[
+    Path,
+    typer.Argument(
+        help="A trace: SWF (.swf), a sacct export, CSV or Parquet (.parquet), .gz is opened, - is standard input;"
+        " or a model of demand (.toml) as `fit` writes it.",
+        show_default=False,
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option(min=1, max=1 << 31, help="How many GPUs the machine has; where left out, what the trace says."),
@@ -44,6 +53,12 @@ Map = Annotated[
     str, typer.Option("--map", help="Our columns by a table's names: submit=submit_time,run=duration,gpus=gpu_num.")
 ]
 Encoding = Annotated[str, typer.Option(help="Of a table's text.")]
+Days = Annotated[
+    int | None, typer.Option(min=1, max=3650, help="Of a model: so many days of its jobs; 28 where left out.")
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Of a model: the same seed makes the same jobs; 0 where left out.")
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
 
@@ -68,7 +83,7 @@ def check(
     trace: TraceFile, gpus: Gpus = None, columns: Map = "", encoding: Encoding = "utf-8", json: Json = False
 ) -> None:
     """Read a trace, and say what is in it, what was changed, and which lines were refused and why."""
-    read = _read(trace, gpus, columns, encoding)
+    read = read_trace(trace, gpus, columns, encoding)
     about = {
         "jobs": len(read),
         "first_submit": read.offset,
@@ -82,7 +97,7 @@ def check(
     if json:
         as_json(about)
         return
-    _tell(read)
+    tell(read)
     table(["", ""], [[name.replace("_", " "), _figure(value)] for name, value in about.items() if _single(value)])
 
 
@@ -90,7 +105,7 @@ def check(
 @clear
 def run(
     context: typer.Context,
-    trace: TraceFile,
+    trace: TraceOrModel,
     gpus: Gpus = None,
     nodes_of: Annotated[int, typer.Option(min=0, max=1024, help="GPUs a node; 0 is one pool.")] = 0,
     place: Annotated[
@@ -137,11 +152,13 @@ def run(
     engine: Annotated[
         Literal["auto", "plain", "numba"], typer.Option(help="What computes it; the result is the same.")
     ] = "auto",
+    days: Days = None,
+    seed: Seed = None,
     columns: Map = "",
     encoding: Encoding = "utf-8",
     json: Json = False,
 ) -> None:
-    """Replay a trace on a machine, and say how long jobs waited.
+    """Replay a trace, or jobs made from a model, on a machine, and say how long jobs waited.
 
     fcfs: from the front of the queue; the first that doesn't fit stops. sjf: by limit, then arrival; likewise. easy:
     fcfs, and later jobs that don't delay the first one. conservative: later jobs that delay none (a pool only).
@@ -152,8 +169,9 @@ def run(
     from madang.twin.measure import waits_of
 
     _all_apply(context, policy, compat, nodes_of)
-    _not_the_same(starts, trace)
-    read = _read(trace, gpus, columns, encoding)
+    model_options_apply(trace, days, seed)
+    not_the_same(starts, trace)
+    read = read_or_made(trace, gpus, columns, encoding, days, seed)
     capacity = gpus or read.machine_gpus
     if capacity is None:
         raise BadInput("the trace doesn't say how large the machine was: --gpus N")
@@ -214,7 +232,7 @@ def run(
         sure = {"bands": [band.as_dict() for band in bands]}
         as_json(label | (measures.as_dict() if measures else {"jobs": len(read), **cell}) | sure | _input(read))
         return
-    _tell(read)
+    tell(read)
     if measures:
         _show(label, measures, bands)
     else:
@@ -242,8 +260,8 @@ def site(
     from madang.twin.sure import band
     from madang.twin.worldfile import read_world
 
-    _not_the_same(starts, trace)
-    read = _read(trace, None, columns, encoding)
+    not_the_same(starts, trace)
+    read = read_trace(trace, None, columns, encoding)
     world = read_world(file, read.offset)
     runs = [replay(read, world, policy, seed) for seed in range(seeds if world.failures or world.patience else 1)]
     first = runs[0]
@@ -264,7 +282,7 @@ def site(
         label = {"policy": policy, "seeds": len(runs), "gpus": world.gpus}
         as_json(label | {"bands": {name: its.as_dict() for name, its in bands.items()}, "runs": each} | _input(read))
         return
-    _tell(read)
+    tell(read)
     several = len(runs) > 1
     rows = [["policy", policy], ["GPUs", f"{world.gpus:,}"]]
     for name, its in bands.items():
@@ -316,7 +334,7 @@ def calibrate(
     from madang.twin import BadInput, Machine, simulate
     from madang.twin.calibrate import gaps
 
-    read = _read(trace, gpus, columns, encoding)
+    read = read_trace(trace, gpus, columns, encoding)
     if partition is not None:
         read = read.only("partition", partition)
     capacity = gpus or read.machine_gpus
@@ -401,10 +419,36 @@ def plan(
         say(f"year {year['year'] + 1}: ₩{year['krw']:,}" + (f", ₩{used_hour:,} a GPU-hour used" if used_hour else ""))
 
 
-def _read(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:
+def read_trace(trace: Path, gpus: int | None, columns: str, encoding: str) -> Trace:
     from madang.twin import parse_map, read
 
     return read(trace, gpus=gpus, columns=parse_map(columns), encoding=encoding)
+
+
+def model_options_apply(trace: Path, days: int | None, seed: int | None) -> None:
+    from madang.twin import BadInput
+    from madang.twin.modelfile import is_model
+
+    for name, given in (("days", days), ("seed", seed)):
+        if given is not None and not is_model(trace):
+            raise BadInput(f"--{name} changes nothing here: of a model (.toml)")
+
+
+def read_or_made(
+    trace: Path, gpus: int | None, columns: str, encoding: str, days: int | None, seed: int | None
+) -> Trace:
+    """A trace, or the jobs of a model."""
+    from madang.twin import BadInput
+    from madang.twin.fit import jobs_of
+    from madang.twin.modelfile import is_model, read_model
+
+    if not is_model(trace):
+        return read_trace(trace, gpus, columns, encoding)
+    if columns:
+        raise BadInput("--map is for tables: a model has names of its own")
+    if gpus is None:
+        raise BadInput("a model doesn't say how large the machine is: --gpus N")
+    return jobs_of(read_model(trace), days=days or MODEL_DAYS, seed=seed or 0, gpus=gpus)
 
 
 def _all_apply(context: typer.Context, policy: Policy, compat: Rule | None, nodes_of: int) -> None:
@@ -431,11 +475,11 @@ def _all_apply(context: typer.Context, policy: Policy, compat: Rule | None, node
             raise BadInput(f"--{name.replace('_', '-')} changes nothing here: {hint}")
 
 
-def _not_the_same(starts: Path | None, trace: Path) -> None:
+def not_the_same(written: Path | None, trace: Path) -> None:
     from madang.twin import BadInput
 
-    if starts and starts.exists() and trace.exists() and starts.samefile(trace):
-        raise BadInput(f"{starts} is the trace itself: write the starts to another file")
+    if written and written.exists() and trace.exists() and written.samefile(trace):
+        raise BadInput(f"{written} is the trace itself: write to another file")
 
 
 def _numbers(text: str, option: str, names: Sequence[str] = ()) -> dict[str, int]:
@@ -468,24 +512,25 @@ def _windows(text: str) -> list[int]:
 
 
 def _write(path: Path | None, rows: Sequence[tuple[str, int]]) -> None:
+    if path is not None:
+        replaced(path, lambda to: csv.writer(to, lineterminator="\n").writerows((("id", "start"), *rows)))
+
+
+def replaced(path: Path, put: Callable[[TextIO], object]) -> None:
     """By rename, so that no reader sees half a file; what is no file (a pipe, a terminal) is written to."""
-    if path is None:
-        return
     from madang.twin import BadInput
 
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
-            with path.open("w", newline="", encoding="utf-8") as to:
-                csv.writer(to, lineterminator="\n").writerows((("id", "start"), *rows))
+            with path.open("w", newline="", encoding="utf-8") as there:
+                put(there)
             return
         with NamedTemporaryFile(
             "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
         ) as to:
             try:
-                out = csv.writer(to, lineterminator="\n")
-                out.writerow(("id", "start"))
-                out.writerows(rows)
+                put(to)  # type: ignore[arg-type]
                 to.flush()
                 umask = os.umask(0)
                 os.umask(umask)
@@ -506,7 +551,7 @@ def _input(read: Trace) -> dict[str, Any]:
     }
 
 
-def _tell(read: Trace) -> None:
+def tell(read: Trace) -> None:
     from madang.twin import CHANGES
 
     for note in read.notes:

@@ -14,7 +14,7 @@ from madang.facilities.compute.models import Partition
 from madang.jobs.models import Run
 from madang.programs.models import Program
 from madang.twin import BadInput, Trace, from_columns
-from madang.twin.demand import fit
+from madang.twin.fit import fit
 from madang.web.templatetags.madang import SEOUL
 from madang.workflow.moment import now
 

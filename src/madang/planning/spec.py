@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from madang.planning.models import POWER, Plan
 from madang.twin import BadInput
-from madang.twin.demand import Lengths, Program, like
+from madang.twin.demand import Lengths, Measured, Program, like
 from madang.twin.plan import Money, Power, Stage
 from madang.twin.plan import Plan as TwinPlan
 
@@ -72,7 +72,14 @@ def _asked(program: dict[str, Any]) -> Program:
 
 
 def _program(kept: dict[str, Any]) -> Program:
-    lengths = tuple((top, Lengths(**of)) for top, of in kept["lengths"])
-    sizes = tuple((size, share) for size, share in kept["sizes"])
-    tuples = {name: tuple(kept[name]) for name in ("asked", "hours", "weekdays")}
-    return Program(**{**kept, **tuples, "sizes": sizes, "lengths": lengths})
+    nested = {
+        "sizes": tuple((size, share) for size, share in kept["sizes"]),
+        "lengths": tuple((top, _lengths(of)) for top, of in kept["lengths"]),
+        "limits": tuple((longest, tuple(limits)) for longest, limits in kept.get("limits", ())),
+    }
+    flat = {name: tuple(kept[name]) for name in ("asked", "hours", "weekdays")}
+    return Program(**{**kept, **flat, **nested})
+
+
+def _lengths(kept: dict[str, Any]) -> Lengths | Measured:
+    return Measured(tuple(kept["runs"])) if "runs" in kept else Lengths(**kept)

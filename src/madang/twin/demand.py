@@ -1,4 +1,4 @@
-"""Demand that isn't there yet: jobs made up from a model with a name, or fitted to a trace.
+"""Demand that isn't there yet: jobs made up from a model with a name, or from one that was fitted to a trace.
 
 A program sends jobs at a rate that goes with the hour and the day of the week and grows by the year; each has a size,
 a run length that goes with the size, and a limit as people ask for it. The same seed makes the same jobs. Needs numpy
@@ -7,8 +7,10 @@ a run length that goes with the size, and a limit as people ask for it. The same
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import exp, log, sqrt
 from typing import Any
 
@@ -16,6 +18,7 @@ from madang.twin.errors import BadInput
 from madang.twin.trace import Trace
 
 DAY_S, YEAR_S = 86_400, 365 * 86_400
+MONDAY = 4  # the first one, in days from 1970 on: the day 0 of jobs that are made up
 JOB_BYTES = 130  # a job in memory, generating and simulating it
 # What people ask for, in hours: limits are lumpy.
 LUMPS_H = (1, 2, 4, 8, 12, 24, 48, 72, 168, 336)
@@ -39,25 +42,88 @@ class Lengths:
     def sigma(self) -> float:
         return sqrt(2 * log(self.mean / self.median)) if self.mean > self.median else 0.0
 
+    @property
+    def drawn_mean(self) -> float:
+        """The mean of what is really drawn: cut at the longest and raised to a second."""
+        if not self.sigma:
+            return min(max(self.median, 1.0), float(self.longest))
+        from statistics import NormalDist
+
+        normal, sigma, centre = NormalDist(), self.sigma, log(self.median)
+        cut = (log(self.longest) - centre) / sigma
+        below = exp(centre + sigma**2 / 2) * normal.cdf(cut - sigma)
+        return below + self.longest * (1 - normal.cdf(cut))
+
+    def draw(self, random: Any, count: int) -> Any:
+        """So many, before they are cut."""
+        import numpy as np
+
+        return self.median * np.exp(self.sigma * random.standard_normal(count))
+
+    def cut(self, longest: int) -> Lengths:
+        return replace(self, longest=min(self.longest, longest))
+
+
+# Finer at the end, where few jobs are most of the work.
+SHARES = (*(part / 50 for part in range(50)), 0.99, 0.995, 0.998, 0.999, 1.0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Run lengths in seconds as they were: those that the `SHARES` of jobs don't exceed, evenly by their logarithm
+    between two of them.
+    """
+
+    runs: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.runs) != len(SHARES) or list(self.runs) != sorted(self.runs) or self.runs[0] < 1:
+            raise BadInput(f"measured run lengths are {len(SHARES)} whole numbers, ascending, of at least 1 s")
+
+    @property
+    def longest(self) -> int:
+        return self.runs[-1]
+
+    @property
+    def drawn_mean(self) -> float:
+        parts = zip(pairwise(SHARES), pairwise(self.runs), strict=True)
+        return sum((until - since) * _log_mean(low, high) for (since, until), (low, high) in parts)
+
+    def draw(self, random: Any, count: int) -> Any:
+        import numpy as np
+
+        return np.rint(np.exp(np.interp(random.random(count), SHARES, np.log(self.runs))))
+
+    def cut(self, longest: int) -> Measured:
+        return Measured(tuple(min(run, longest) for run in self.runs))
+
+
+def _log_mean(low: int, high: int) -> float:
+    """The mean of what lies evenly between two by its logarithm."""
+    return (high - low) / log(high / low) if high > low else float(low)
+
 
 @dataclass(frozen=True)
 class Program:
     """What one program asks for. `gpu_hours_a_day` is at the start; `growth` a year (0.5: half as much again).
 
     `sizes` are shares of jobs by GPUs; `lengths` by the largest size that they hold for, ascending; `source` says where
-    the shape comes from. `asked` is the limit ÷ run before it is rounded up to what people ask for.
+    the shape comes from. `asked` is the limit ÷ run before it is rounded up to what people ask for; where it is empty,
+    the limit is the run. `limits`, where there are any, are instead of it: limits in seconds, ascending, by the longest
+    run that they hold for; one of those that the run keeps is drawn, and where it keeps none the limit is the run.
     """
 
     name: str
     gpu_hours_a_day: float
     sizes: tuple[tuple[int, float], ...]
-    lengths: tuple[tuple[int, Lengths], ...]
+    lengths: tuple[tuple[int, Lengths | Measured], ...]
     growth: float = 0.0
     asked: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0, 10.0)
     hours: tuple[float, ...] = OFFICE
     weekdays: tuple[float, ...] = WEEK
     bursts: float = 0.0  # variance of an hour's rate ÷ its square: 0 is Poisson
     source: str = ""
+    limits: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         if self.gpu_hours_a_day < 0 or self.growth <= -1:
@@ -68,6 +134,18 @@ class Program:
             raise BadInput(
                 f"{self.name}: run lengths for jobs of up to {max(size for size, _share in self.sizes)} GPUs"
             )
+        if sum(share for _size, share in self.sizes) <= 0:
+            raise BadInput(f"{self.name}: one of the shares of its sizes is above 0")
+        for of, count in ((self.hours, 24), (self.weekdays, 7)):
+            if len(of) != count or min(of) < 0 or not max(of):
+                raise BadInput(f"{self.name}: {count} rates of at least 0, one above, for its hours and weekdays")
+        if self.bursts < 0 or any(times < 1 for times in self.asked):
+            raise BadInput(f"{self.name}: bursts are at least 0, and what is asked for is at least the run")
+        for tops in ([top for top, _of in self.lengths], [top for top, _of in self.limits]):
+            if tops != sorted(set(tops)):
+                raise BadInput(f"{self.name}: run lengths and limits come in ascending order")
+        if any(not kept or list(kept) != sorted(kept) or kept[0] < 1 for _top, kept in self.limits):
+            raise BadInput(f"{self.name}: limits are ascending, of at least 1 s")
 
 
 def like(name: str, shape: str, gpu_hours_a_day: float, growth: float = 0.0) -> Program:
@@ -118,18 +196,23 @@ class Made:
         return len(self.submit)
 
     def trace(self) -> Trace:
+        """In canonical form; the first day is the first Monday on the clock."""
         names = [self.names[number] for number in self.program.tolist()]
+        first = int(self.submit[0])
+        submit, run, gpus, limit = (
+            array("q", column.tolist()) for column in (self.submit - first, self.run, self.gpus, self.limit)
+        )
         return Trace(
             id=[str(job + 1) for job in range(len(self))],
-            submit=self.submit, run=self.run, gpus=self.gpus, limit=self.limit, row=range(len(self)),
-            more={"program": names},
+            submit=submit, run=run, gpus=gpus, limit=limit, row=range(len(self)),
+            more={"program": names}, offset=MONDAY * DAY_S + first,
         )  # fmt: skip
 
 
 def expected_gpu_seconds(program: Program) -> float:
     """Of one job, on average."""
     weight = sum(share for _size, share in program.sizes)
-    return sum(size * share * _mean_run(_lengths(program, size)) for size, share in program.sizes) / weight
+    return sum(size * share * _lengths(program, size).drawn_mean for size, share in program.sizes) / weight
 
 
 def jobs_a_day(program: Program) -> float:
@@ -143,7 +226,7 @@ def fitting(program: Program, largest: int) -> tuple[float, float]:
         total += share
         if size <= largest:
             fits += share
-            work += size * share * _mean_run(_lengths(program, size))
+            work += size * share * _lengths(program, size).drawn_mean
     return fits / total, work / total / expected_gpu_seconds(program)
 
 
@@ -190,12 +273,9 @@ def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: in
         for size, _share in sizes:
             where = gpus == size
             lengths = _lengths(program, size)
-            drawn = lengths.median * np.exp(lengths.sigma * random.standard_normal(int(where.sum())))
+            drawn = lengths.draw(random, int(where.sum()))
             run[where] = np.clip(drawn, 1, lengths.longest).astype(np.int64)
-        wish = run * random.choice(np.array(program.asked), jobs)
-        lumps = np.array(LUMPS_H) * 3600
-        place = np.searchsorted(lumps, wish)
-        limit = np.where(place < len(lumps), lumps[np.minimum(place, len(lumps) - 1)], np.ceil(wish / DAY_S) * DAY_S)
+        limit = _limits(program, run, random)
         for column, values in zip(columns, (submit, run, gpus, limit, np.full(jobs, number)), strict=True):
             column.append(values.astype(np.int64))
     if not columns[0] or not sum(map(len, columns[0])):
@@ -206,58 +286,29 @@ def generate(programs: Sequence[Program], *, days: int, seed: int, first_day: in
     return Made(submit, run, gpus, limit, number_of, tuple(program.name for program in programs))
 
 
-def fit(trace: Trace, name: str = "as recorded") -> Program:
-    """The program that a trace looks like: how much it asks for and when, its sizes, its run lengths by size.
+def _limits(program: Program, run: Any, random: Any) -> Any:
+    import numpy as np
 
-    Hours and weekdays are those of the trace's clock, read as UTC.
-    """
-    days = max(1.0, (trace.submit[-1] + 1) / DAY_S)
-    by_size: dict[int, list[int]] = {}
-    hours, weekdays = [0.0] * 24, [0.0] * 7
-    for submit, run, gpus in zip(trace.submit, trace.run, trace.gpus, strict=True):
-        by_size.setdefault(gpus, []).append(run)
-        at = trace.offset + submit
-        hours[at // 3600 % 24] += 1
-        weekdays[(at // DAY_S + 3) % 7] += 1  # 1970 began on a Thursday
-    lengths: list[tuple[int, Lengths]] = []
-    for top in (1, 4, 8, 64, 1 << 31):
-        low = lengths[-1][0] if lengths else 0
-        runs = [run for size, its in by_size.items() if low < size <= top for run in its]
-        if runs:
-            logs = [log(max(run, 1)) for run in runs]
-            centre = sum(logs) / len(logs)
-            spread = sqrt(sum((value - centre) ** 2 for value in logs) / len(logs))
-            lengths.append((top, Lengths(exp(centre + spread**2 / 2), exp(centre), max(runs))))
-    lengths[-1] = (1 << 31, lengths[-1][1])
-    asked = sorted(limit / run for limit, run in zip(trace.limit, trace.run, strict=True))
-    used = sum(run * gpus for run, gpus in zip(trace.run, trace.gpus, strict=True))
-    even = [1.0] * 7 if min(weekdays) == 0 else weekdays
-    return Program(
-        name,
-        used / 3600 / days,
-        tuple((size, float(len(its))) for size, its in sorted(by_size.items())),
-        tuple(lengths),
-        asked=tuple(asked[min(len(asked) - 1, len(asked) * place // 20)] for place in range(20)),
-        hours=tuple(hours) if min(hours) > 0 else (1.0,) * 24,
-        weekdays=tuple(even),
-        source=f"fitted to {len(trace):,} jobs of {days:.0f} days",
-    )
+    if program.limits:
+        limit, least = run.copy(), 0
+        for longest, kept in program.limits:
+            where, values = (run > least) & (run <= longest), np.array(kept)
+            first = np.searchsorted(values, run[where])
+            drawn = first + (random.random(len(first)) * (len(values) - first)).astype(np.int64)
+            keeps = first < len(values)
+            limit[where] = np.where(keeps, values[np.where(keeps, drawn, 0)], run[where])
+            least = longest
+        return limit
+    if not program.asked:
+        return run
+    wish = run * random.choice(np.array(program.asked), len(run))
+    lumps = np.array(LUMPS_H) * 3600
+    place = np.searchsorted(lumps, wish)
+    return np.where(place < len(lumps), lumps[np.minimum(place, len(lumps) - 1)], np.ceil(wish / DAY_S) * DAY_S)
 
 
-def _lengths(program: Program, size: int) -> Lengths:
+def _lengths(program: Program, size: int) -> Lengths | Measured:
     return next(lengths for top, lengths in program.lengths if size <= top)
-
-
-def _mean_run(lengths: Lengths) -> float:
-    """The mean of what is really drawn: a lognormal cut at the longest and raised to a second."""
-    if not lengths.sigma:
-        return min(max(lengths.median, 1.0), float(lengths.longest))
-    from statistics import NormalDist
-
-    normal, sigma, centre = NormalDist(), lengths.sigma, log(lengths.median)
-    cut = (log(lengths.longest) - centre) / sigma
-    below = exp(centre + sigma**2 / 2) * normal.cdf(cut - sigma)
-    return below + lengths.longest * (1 - normal.cdf(cut))
 
 
 def _fits_memory(name: str, jobs: float) -> None:

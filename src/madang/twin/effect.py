@@ -117,7 +117,7 @@ def _program(queue: Queue, shape: str) -> Program:
     whole = like(shape, shape, queue.gpu_hours_a_day * LAYER)
     most = min(queue.gpus, queue.most_gpus or queue.gpus)
     sizes = tuple((size, share) for size, share in whole.sizes if size <= most)
-    lengths = tuple((top, replace(its, longest=min(its.longest, queue.longest_s))) for top, its in whole.lengths)
+    lengths = tuple((top, its.cut(queue.longest_s)) for top, its in whole.lengths)
     return replace(whole, sizes=sizes, lengths=lengths)
 
 

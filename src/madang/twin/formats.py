@@ -65,6 +65,8 @@ def read(
     except LookupError:
         raise BadInput(f"{encoding!r} is no encoding that is known here: utf-8, latin-1, cp949 …") from None
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".toml"):
+        raise BadInput(f"{path}: this is a plan or a model, and no trace: `madang twin run` and `sweep` take a model")
     if name.endswith(".parquet"):
         return canonical(_parquet(path, columns or {}), gpus)
     swf = name.endswith(".swf")

@@ -52,6 +52,22 @@ def number(given: Mapping[str, Any], name: str, where: str, default: float | Non
     return float(value)
 
 
+def wholes(given: Mapping[str, Any], name: str, where: str) -> list[int]:
+    """Some numbers in brackets."""
+    return [whole({name: value}, name, where) for value in _list(given.get(name), name, where)]
+
+
+def numbers(given: Mapping[str, Any], name: str, where: str, default: list[float]) -> list[float]:
+    """Some numbers in brackets."""
+    return [number({name: value}, name, where) for value in _list(given.get(name, default), name, where)]
+
+
+def _list(value: Any, name: str, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadInput(f"{where}: {name} are numbers in brackets, [1, 2, 3]")
+    return value
+
+
 def text(given: Mapping[str, Any], name: str, where: str, default: str | None = None) -> str:
     value = given.get(name, default)
     if not isinstance(value, str) or (not value and default is None):

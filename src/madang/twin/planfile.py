@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from madang.twin.demand import Program, like
 from madang.twin.errors import BadInput
 from madang.twin.given import day, known, load, number, sourced, tables, text, whole
+from madang.twin.modelfile import read_model
 from madang.twin.plan import QUARTER_DAYS, Money, Plan, Power, Stage
 from madang.twin.worldfile import failures_of, patience_of
 
@@ -31,7 +33,7 @@ PLAN = {
     "restart_seconds",
 }
 STAGE = {"date", "gpus", "nodes", "slip_days", "cost_krw"}
-DEMAND = {"name", "shape", "gpu_hours_a_day", "growth"}
+DEMAND = {"name", "shape", "model", "gpu_hours_a_day", "growth"}
 MONEY = {"years_of_use", "running_krw", "source"}
 POWER = ("idle_w", "busy_w", "pue_percent", "g_per_kwh", "krw_per_kwh")
 GPUS_A_NODE = 8
@@ -55,7 +57,9 @@ def read_plan(path: Path) -> tuple[Plan, date]:
     plan = Plan(
         gpus=whole(given, "gpus", "the plan"),
         stages=tuple(_stage(stage, start, place) for place, stage in enumerate(tables(given, "stage"), 1)),
-        programs=tuple(_program(program, place) for place, program in enumerate(tables(given, "demand"), 1)),
+        programs=tuple(
+            _program(program, place, path.parent) for place, program in enumerate(tables(given, "demand"), 1)
+        ),
         quarters=whole(given, "quarters", "the plan", 20),
         policy=text(given, "policy", "the plan", "easy"),
         promise_s=whole(given, "promise_minutes", "the plan", 60) * 60,
@@ -93,8 +97,19 @@ def _stage(given: Mapping[str, Any], start: date, place: int) -> Stage:
     return Stage(days, gpus, (slip[0], slip[1], slip[2]), cost)
 
 
-def _program(given: Mapping[str, Any], place: int) -> Program:
+def _program(given: Mapping[str, Any], place: int, folder: Path) -> Program:
+    """By a shape, or by a model in a file (seen from the plan's folder), of which it may change what is named here."""
     where = f"demand {place}"
     known(given, DEMAND, where)
-    hours, growth = whole(given, "gpu_hours_a_day", where), number(given, "growth", where, 0.0)
-    return like(text(given, "name", where, where), text(given, "shape", where, "philly"), hours, growth)
+    if "model" not in given:
+        hours, growth = whole(given, "gpu_hours_a_day", where), number(given, "growth", where, 0.0)
+        return like(text(given, "name", where, where), text(given, "shape", where, "philly"), hours, growth)
+    if "shape" in given:
+        raise BadInput(f"{where}: either a shape or a model")
+    model = read_model(folder / text(given, "model", where))
+    return replace(
+        model,
+        name=text(given, "name", where, model.name),
+        gpu_hours_a_day=number(given, "gpu_hours_a_day", where, model.gpu_hours_a_day),
+        growth=number(given, "growth", where, model.growth),
+    )

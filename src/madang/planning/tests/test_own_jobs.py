@@ -82,7 +82,7 @@ def test_a_plan_asks_as_the_jobs_here_did_when_it_was_saved():
     assert asked.name == "기업 지원"
     assert (asked.gpu_hours_a_day, asked.growth) == (400, 0.5)
     assert [size for size, _share in asked.sizes] == [4]
-    assert asked.lengths[-1][1].mean == pytest.approx(2 * HOUR)
+    assert asked.lengths[-1][1].drawn_mean == pytest.approx(2 * HOUR)
     make.answer(run := plan.runs.get())
     assert again(run.asked).programs == (asked,)
     page = client.get(f"/plans/{plan.pk}/").content.decode()

@@ -20,7 +20,7 @@ print([name for name in sys.modules if name.startswith("django")])
 """
 
 
-@pytest.mark.parametrize("module", ["trace", "formats", "policies", "measure", "site", "calibrate"])
+@pytest.mark.parametrize("module", ["trace", "formats", "policies", "measure", "site", "calibrate", "fit"])
 def test_the_examples_run(module):
     failed, tried = doctest.testmod(import_module(f"madang.twin.{module}"))
     assert (failed, tried > 0) == (0, True)

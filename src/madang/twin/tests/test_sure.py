@@ -76,18 +76,6 @@ def test_made_up_demand_is_the_same_for_the_same_seed_and_another_for_another():
     assert generate(programs, days=7, seed=1, largest=8).gpus.max() == 8
 
 
-def test_a_model_fitted_to_a_trace_asks_for_as_much_as_the_trace():
-    pytest.importorskip("numpy")
-    from madang.twin.demand import fit, generate, like
-
-    trace = generate([like("a", "helios", 3_000)], days=28, seed=1).trace()
-    made = generate([fit(trace)], days=28, seed=2)
-    used = sum(run * gpus for run, gpus in zip(trace.run.tolist(), trace.gpus.tolist(), strict=True))
-    assert int((made.run * made.gpus).sum()) == pytest.approx(used, rel=0.35)
-    assert len(made) == pytest.approx(len(trace), rel=0.35)
-    assert set(made.gpus.tolist()) <= set(trace.gpus.tolist())
-
-
 def test_demand_that_can_not_be_is_said():
     pytest.importorskip("numpy")
     from madang.twin.demand import generate, like
