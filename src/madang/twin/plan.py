@@ -367,7 +367,7 @@ def _needed(plan: Plan, made: Sequence[dict[str, Any]], how: str) -> dict[str, i
     return {name: quarter if quarter < plan.quarters else None for name, quarter in chosen.items()}
 
 
-def _years(quarters: Sequence[dict[str, Any]]) -> Iterator[tuple[int, float, float]]:
+def by_year(quarters: Sequence[dict[str, Any]]) -> Iterator[tuple[int, float, float]]:
     """(year, GPUs that are there on average, GPUs that are busy on average) of each whole one, as planned."""
     for year in range(len(quarters) // 4):
         its = [quarter["planned"] for quarter in quarters[year * 4 : year * 4 + 4]]
@@ -381,7 +381,7 @@ def _energy(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, An
     if power is None:
         return []
     years = []
-    for year, there, busy in _years(quarters):
+    for year, there, busy in by_year(quarters):
         watts = (there * power.idle_w + busy * (power.busy_w - power.idle_w)) * power.pue_percent / 100
         kwh = watts * HOURS_A_YEAR / 1000
         years.append(
@@ -401,7 +401,7 @@ def _cost(plan: Plan, quarters: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     if plan.money is None or plan.cost_krw is None or any(stage.cost_krw is None for stage in plan.stages):
         return []
     years = []
-    for year, gpu_years, used in _years(quarters):
+    for year, gpu_years, used in by_year(quarters):
         begin, end = year * 365, (year + 1) * 365
         bought = [(0, plan.cost_krw), *((stage.day, stage.cost_krw or 0) for stage in plan.stages)]
         worn = sum(
