@@ -41,7 +41,7 @@ def sweep(
     trace: TraceOrModel,
     into: Annotated[Path, typer.Option(file_okay=False, help="A folder for the runs; what is in it is kept.")],
     gpus: Annotated[str, typer.Option(help="Machines, 100,200,400.")],
-    policy: Annotated[str, typer.Option(help="Policies, fcfs,sjf,easy,conservative.")] = "easy",
+    policy: Annotated[str, typer.Option(help="Policies, fcfs,sjf,easy,conservative,slurm.")] = "easy",
     nodes_of: Annotated[int, typer.Option(min=0, max=1024, help="GPUs a node; 0 is one pool.")] = 0,
     place: Annotated[
         Literal["pack", "spread"], typer.Option(help="Which node a job of at most one node gets.")

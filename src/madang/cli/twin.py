@@ -16,7 +16,7 @@ import typer
 from madang.cli.show import USAGE, Doing, as_json, fail, say, table
 
 if TYPE_CHECKING:
-    from madang.twin import Machine, Measures, Stretch, Trace
+    from madang.twin import Machine, Measures, Multifactor, Slurm, Stretch, Trace
     from madang.twin.policies import Rules
     from madang.twin.sure import Band
 
@@ -28,7 +28,7 @@ MODEL_DAYS = 28
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare", "preempt"]
+Policy = Literal["fcfs", "sjf", "easy", "conservative", "fairshare", "preempt", "slurm"]
 Rule = Literal["batsim-easy-bf-fast", "helios-fifo", "helios-sjf", "rlscheduler"]
 TraceFile = Annotated[
     Path,
@@ -112,19 +112,25 @@ def run(
         Literal["pack", "spread"], typer.Option(help="Which node a job of at most one node gets.")
     ] = "pack",
     policy: Annotated[Policy, typer.Option(help="By which rule jobs start.")] = "easy",
-    weights: Annotated[str, typer.Option(help="Of fairshare: age=1000,fairshare=10000,size=0.")] = "",
+    weights: Annotated[str, typer.Option(help="Of fairshare and slurm: age=1000,fairshare=10000,size=0.")] = "",
     shares: Annotated[
-        str, typer.Option(help="Of fairshare: of accounts and of account/user, lab=3,lab/kim=2; 1 where unsaid.")
+        str, typer.Option(help="With --weights: of accounts and of account/user, lab=3,lab/kim=2; 1 where unsaid.")
     ] = "",
     half_life_days: Annotated[
-        float, typer.Option(min=0.001, max=1e6, help="Of fairshare: use counts half after so long.")
+        float, typer.Option(min=0.001, max=1e6, help="With --weights: use counts half after so long.")
     ] = 7,
     max_age_days: Annotated[
-        float, typer.Option(min=0.001, max=1e6, help="Of fairshare: age counts in full after so long.")
+        float, typer.Option(min=0.001, max=1e6, help="With --weights: age counts in full after so long.")
     ] = 7,
     backfill: Annotated[
         bool | None, typer.Option("--backfill/--no-backfill", help="Of fairshare (on) and of rlscheduler (off).")
     ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Of slurm: SchedulerParameters, bf_interval=30,bf_max_job_test=500,bf_resolution=60,bf_window=1440."
+        ),
+    ] = "",
     tiers: Annotated[str, typer.Option(help="Of preempt: high=2,normal=1; 0 where unsaid.")] = "",
     tier_by: Annotated[
         Literal["qos", "partition", "account", "user", "program"],
@@ -163,9 +169,10 @@ def run(
     fcfs: from the front of the queue; the first that doesn't fit stops. sjf: by limit, then arrival; likewise. easy:
     fcfs, and later jobs that don't delay the first one. conservative: later jobs that delay none (a pool only).
     fairshare: by Slurm's priority of age, fair-share and size, with backfill as in easy (a pool only). preempt: by
-    tier, where a higher one may stop a lower one (a pool only).
+    tier, where a higher one may stop a lower one (a pool only). slurm: by that priority, if there are weights, else by
+    arrival, with Slurm's own cycles of backfill (a pool only).
     """
-    from madang.twin import BadInput, Machine, Multifactor, Tiers, measure, simulate
+    from madang.twin import BadInput, Machine, Tiers, measure, simulate
     from madang.twin.measure import waits_of
 
     _all_apply(context, policy, compat, nodes_of)
@@ -182,16 +189,10 @@ def run(
     machine = Machine(capacity, nodes_of, place)
     rules: Rules | None = None
     if compat is None and policy == "fairshare":
-        weighed = _numbers(weights, "--weights", ("age", "fairshare", "size"))
-        rules = Multifactor(
-            age=weighed.get("age", 0),
-            fairshare=weighed.get("fairshare", 0),
-            size=weighed.get("size", 0),
-            max_age_s=round(max_age_days * 86_400),
-            half_life_s=round(half_life_days * 86_400),
-            backfill=backfill is not False,
-            shares=_numbers(shares, "--shares"),
-        )
+        rules = _weighed(weights, shares, half_life_days, max_age_days, backfill=backfill is not False)
+    elif compat is None and policy == "slurm":
+        priority = _weighed(weights, shares, half_life_days, max_age_days) if weights else None
+        rules = _scheduler(scheduler, priority)
     elif compat is None and policy == "preempt":
         rules = Tiers(_numbers(tiers, "--tiers"), tier_by, exempt_s, grace_s, checkpoint_s, restart_s)
     label: dict[str, Any] = {
@@ -320,7 +321,7 @@ def calibrate(
     gpus: Gpus = None,
     nodes_of: Annotated[int, typer.Option(min=0, max=1024, help="GPUs a node; 0 is one pool.")] = 0,
     policy: Annotated[
-        Literal["fcfs", "sjf", "easy", "conservative"], typer.Option(help="By which rule jobs start.")
+        Literal["fcfs", "sjf", "easy", "conservative", "slurm"], typer.Option(help="By which rule jobs start.")
     ] = "easy",
     partition: Annotated[str | None, typer.Option(help="Only the jobs of this partition.")] = None,
     zone: Annotated[str, typer.Option("--time-zone", help="In which months begin.")] = "UTC",
@@ -465,8 +466,11 @@ def _all_apply(context: typer.Context, policy: Policy, compat: Rule | None, node
         "place": (compat is None and nodes_of > 0, "of nodes: --nodes-of 8"),
         "nodes_of": (not scores, "not of rlscheduler"),
     }
-    for name in ("weights", "shares", "half_life_days", "max_age_days"):
-        uses[name] = (compat is None and policy == "fairshare", "of --policy fairshare")
+    weighed = compat is None and (policy == "fairshare" or (policy == "slurm" and bool(context.params["weights"])))
+    uses["weights"] = (compat is None and policy in ("fairshare", "slurm"), "of --policy fairshare and slurm")
+    uses["scheduler"] = (compat is None and policy == "slurm", "of --policy slurm")
+    for name in ("shares", "half_life_days", "max_age_days"):
+        uses[name] = (weighed, "of --policy fairshare, and of slurm with --weights")
     for name in ("tiers", "tier_by", "exempt_s", "grace_s", "checkpoint_s", "restart_s"):
         uses[name] = (compat is None and policy == "preempt", "of --policy preempt")
     unsaid = {option.name: option.default for option in context.command.params}
@@ -500,6 +504,38 @@ def _numbers(text: str, option: str, names: Sequence[str] = ()) -> dict[str, int
             raise BadInput(f"{option} {part!r}: each name once, with a whole number, like {example}")
         found[name] = int(number)
     return found
+
+
+def _weighed(
+    weights: str, shares: str, half_life_days: float, max_age_days: float, *, backfill: bool = True
+) -> Multifactor:
+    from madang.twin import Multifactor
+
+    weighed = _numbers(weights, "--weights", ("age", "fairshare", "size"))
+    return Multifactor(
+        age=weighed.get("age", 0),
+        fairshare=weighed.get("fairshare", 0),
+        size=weighed.get("size", 0),
+        max_age_s=round(max_age_days * 86_400),
+        half_life_s=round(half_life_days * 86_400),
+        backfill=backfill,
+        shares=_numbers(shares, "--shares"),
+    )
+
+
+def _scheduler(parameters: str, priority: Multifactor | None) -> Slurm:
+    """Slurm's SchedulerParameters, the window in minutes as it has it."""
+    from madang.twin import Slurm
+
+    usual = Slurm()
+    said = _numbers(parameters, "--scheduler", ("bf_interval", "bf_max_job_test", "bf_resolution", "bf_window"))
+    return Slurm(
+        said.get("bf_interval", usual.interval_s),
+        said.get("bf_max_job_test", usual.max_job_test),
+        said.get("bf_resolution", usual.resolution_s),
+        said["bf_window"] * 60 if "bf_window" in said else usual.window_s,
+        priority,
+    )
 
 
 def _windows(text: str) -> list[int]:

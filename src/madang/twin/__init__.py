@@ -16,6 +16,7 @@ from madang.twin.formats import parse_map, read
 from madang.twin.measure import Measures, measure
 from madang.twin.policies import POLICIES, Outcome, simulate
 from madang.twin.priority import Multifactor
+from madang.twin.slurm import Slurm
 from madang.twin.tiers import Stretch, Tiers
 from madang.twin.trace import CHANGES, Raw, Refusal, Trace, canonical, from_columns
 
@@ -29,6 +30,7 @@ __all__ = [
     "Outcome",
     "Raw",
     "Refusal",
+    "Slurm",
     "Stretch",
     "Tiers",
     "Trace",

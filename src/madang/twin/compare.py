@@ -18,7 +18,7 @@ from madang.twin.cluster import Machine
 from madang.twin.errors import BadInput
 from madang.twin.measure import measure, waits_of
 from madang.twin.plan import HOURS_A_YEAR, LEVEL, Plan, by_year, merge, point, points
-from madang.twin.policies import POLICIES, RULED, simulate
+from madang.twin.policies import ALONE, simulate
 from madang.twin.processes import on_processes
 from madang.twin.sure import Band, band, by_weeks, shaken
 from madang.twin.trace import Trace
@@ -195,8 +195,8 @@ def policies(
     if len(set(names)) < len(names):
         raise BadInput("each policy once")
     for name in names:
-        if name not in POLICIES or name in RULED:
-            raise BadInput(f"policies are compared of {', '.join(set(POLICIES) - set(RULED))}, and not {name!r}")
+        if name not in ALONE:
+            raise BadInput(f"policies are compared of {', '.join(ALONE)}, and not {name!r}")
     recorded, waits = _replayed(trace, machine, names)
     others = []
     told(1, runs + 1)

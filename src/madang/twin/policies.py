@@ -11,6 +11,7 @@ from madang.twin import plain, priority, tiers
 from madang.twin.cluster import Machine
 from madang.twin.errors import BadInput
 from madang.twin.priority import Multifactor
+from madang.twin.slurm import Slurm, backfilled
 from madang.twin.tiers import Stretch, Tiers
 from madang.twin.trace import Trace
 
@@ -23,13 +24,21 @@ POLICIES = {
     "conservative": "every waiting job has a reservation that never moves later; a job starts when its slot is now",
     "fairshare": "the queue by Slurm's multifactor priority with fair-share, and EASY backfill on it",
     "preempt": "the queue by tier; what doesn't fit may stop jobs of lower tiers, and EASY backfill for the rest",
+    "slurm": "a main pass at arrivals and ends, and cycles of backfill as Slurm's sched/backfill has them by default",
 }
-ONE_POOL = {"conservative": "conservative backfill", "fairshare": "fair-share", "preempt": "preemption"}
-Rules = Multifactor | Tiers
+ONE_POOL = {
+    "conservative": "conservative backfill",
+    "fairshare": "fair-share",
+    "preempt": "preemption",
+    "slurm": "Slurm's backfill",
+}
+Rules = Multifactor | Tiers | Slurm
 RULED: dict[str, tuple[str, type[Rules], str]] = {
     "fairshare": ("fair-share", Multifactor, "weights: age, fairshare, size"),
     "preempt": ("preemption", Tiers, "tiers: which are higher than 0?"),
+    "slurm": ("Slurm's backfill", Slurm, "rules of its own"),
 }
+ALONE = tuple(name for name in POLICIES if name not in RULED or name == "slurm")  # who need no rules
 SMALL = 200_000  # jobs up to which the plain loop is as quick, as the compiled one needs half a second to be loaded
 PATIENCE = 8_000_000  # looks at waiting jobs after which it is not
 
@@ -51,7 +60,7 @@ def simulate(
     engine: Engine = "auto",
     rules: Rules | None = None,
 ) -> Outcome:
-    """Run the trace through the machine. `rules` are those of fairshare and of preempt, which need them.
+    """Run the trace through the machine. `rules` are those of fairshare and of preempt, which need them, and of slurm.
 
     `engine` says by which program, and never changes the result: the plain loops, the compiled kernel (the extra
     `twin`), or whichever is quicker. Raises BadInput.
@@ -66,7 +75,7 @@ def simulate(
     if engine not in get_args(Engine):
         raise BadInput(f"no engine is called {engine!r}: {', '.join(get_args(Engine))}")
     if rules is not None and policy not in RULED:
-        raise BadInput(f"{policy} has no rules: they are of {' and '.join(RULED)}")
+        raise BadInput(f"{policy} has no rules: they are of {', '.join(RULED)}")
     if policy in ONE_POOL and machine.nodes_of:
         raise BadInput(f"{ONE_POOL[policy]} is defined on a pool: leave --nodes-of out")
     if policy in ONE_POOL and machine.deliveries:
@@ -96,12 +105,17 @@ def simulate(
 
 def _ruled(trace: Trace, machine: Machine, policy: str, engine: Engine, rules: Rules | None) -> Outcome:
     name, kind, lacking = RULED[policy]
+    if rules is None and policy == "slurm":
+        rules = Slurm()
     if not isinstance(rules, kind):
         raise BadInput(f"{name} needs {lacking}")
     if engine == "numba":
         raise BadInput(f"{name} has no compiled kernel: leave --engine out")
     if isinstance(rules, Multifactor):
         return Outcome(priority.fairshare(_jobs(trace), machine, people(trace, rules), rules), "plain")
+    if isinstance(rules, Slurm):
+        whose = people(trace, rules.priority) if rules.priority else ()
+        return Outcome(backfilled(_jobs(trace), machine, whose, rules), "plain")
     if rules.column not in trace.more:
         raise BadInput(f"preemption needs the {rules.column} of each job, and the trace names none")
     names = trace.more[rules.column]

@@ -124,49 +124,78 @@ class _Usage:
         return self.value[user] * exp(x) - self.gpus[user] * expm1(x) * self.half_life / log(2)
 
 
+class Priorities:
+    """Of jobs that wait, as of their last calculation."""
+
+    def __init__(self, jobs: Jobs, gpus: int, people: Sequence[Person], rules: Multifactor) -> None:
+        self.jobs, self.gpus, self.people, self.rules = jobs, gpus, people, rules
+        self.known = sorted(set(people))
+        number = {person: place for place, person in enumerate(self.known)}
+        self.owner = [number[person] for person in people]
+        self.usage = _Usage(len(self.known), rules)
+        self.factors: dict[Person, float] = {}
+        self.priority = [0] * len(people)
+        self.calculated = -1
+
+    def hold(self, job: int, t: int, gpus: int) -> None:
+        """From t on whose job it is runs on so many GPUs more."""
+        self.usage.change(self.owner[job], t, gpus)
+
+    def next(self, t: int) -> int:
+        """When all that wait are calculated next."""
+        return t - t % self.rules.every_s + self.rules.every_s
+
+    def renew(self, t: int, queue: Sequence[int]) -> bool:
+        """All that wait, if that is due; whether it was."""
+        if (mark := t - t % self.rules.every_s) <= self.calculated:
+            return False
+        usage = {who: self.usage.asof(place, mark) for place, who in enumerate(self.known)}
+        self.factors, self.calculated = fair_tree(usage, self.rules.shares), mark
+        for job in queue:
+            self.weigh(job, t)
+        return True
+
+    def weigh(self, job: int, t: int) -> None:
+        rules = self.rules
+        age = min(1.0, (t - self.jobs.submit[job]) / rules.max_age_s)
+        size = self.jobs.need[job] / self.gpus
+        size = 1 - size if rules.favor_small else size
+        worth = rules.age * age + rules.fairshare * self.factors[self.people[job]] + rules.size * size
+        self.priority[job] = max(1, int(worth))
+
+    def order(self, job: int) -> tuple[int, int]:
+        return -self.priority[job], job
+
+
 def fairshare(jobs: Jobs, machine: Machine, people: Sequence[Person], rules: Multifactor) -> list[int]:
     """The start of each job, on a pool; `people` says whose each is."""
     submit, run, need, limit = jobs
     starts = [0] * len(submit)
-    known = sorted(set(people))
-    number = {person: place for place, person in enumerate(known)}
-    owner = [number[person] for person in people]
-    usage = _Usage(len(known), rules)
-    factors: dict[Person, float] = {}
-    priority = [0] * len(submit)
+    priorities = Priorities(jobs, machine.gpus, people, rules)
     live: list[tuple[int, int]] = []
     due: list[tuple[int, int]] = []
     queue: list[int] = []
-    free, following, count, t, calculated = machine.gpus, 0, len(submit), 0, -1
+    free, following, count, t = machine.gpus, 0, len(submit), 0
 
     def go(job: int) -> None:
         nonlocal free
         starts[job], free = t, free - need[job]
-        usage.change(owner[job], t, need[job])
+        priorities.hold(job, t, need[job])
         heappush(live, (t + run[job], job))
         insort(due, (t + limit[job], job))
-
-    def weigh(job: int) -> None:
-        age = min(1.0, (t - submit[job]) / rules.max_age_s)
-        size = need[job] / machine.gpus
-        size = 1 - size if rules.favor_small else size
-        priority[job] = max(1, int(rules.age * age + rules.fairshare * factors[people[job]] + rules.size * size))
-
-    def order(job: int) -> tuple[int, int]:
-        return -priority[job], job
 
     while following < count or queue:
         t = min(
             live[0][0] if live else NEVER,
             submit[following] if following < count else NEVER,
-            t - t % rules.every_s + rules.every_s if queue else NEVER,
+            priorities.next(t) if queue else NEVER,
         )
         before = list(queue)
         ended = bool(live) and live[0][0] <= t
         while live and live[0][0] <= t:
             job = heappop(live)[1]
             free += need[job]
-            usage.change(owner[job], t, -need[job])
+            priorities.hold(job, t, -need[job])
             del due[bisect_left(due, (starts[job] + limit[job], job))]
         arrived = []
         while following < count and submit[following] <= t:
@@ -176,14 +205,10 @@ def fairshare(jobs: Jobs, machine: Machine, people: Sequence[Person], rules: Mul
             for job in arrived:
                 go(job)
             continue
-        if (mark := t - t % rules.every_s) > calculated:
-            factors = fair_tree({who: usage.asof(place, mark) for place, who in enumerate(known)}, rules.shares)
-            calculated = mark
-            for job in queue:
-                weigh(job)
+        priorities.renew(t, queue)
         for job in arrived:
-            weigh(job)
-        queue = sorted([*queue, *arrived], key=order)
+            priorities.weigh(job, t)
+        queue = sorted([*queue, *arrived], key=priorities.order)
         if not ended and queue == before:
             continue
         first = 0

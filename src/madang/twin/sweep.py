@@ -24,7 +24,7 @@ from madang.twin.cluster import Machine, Rule
 from madang.twin.errors import BadInput
 from madang.twin.formats import read
 from madang.twin.measure import measure
-from madang.twin.policies import ONE_POOL, POLICIES, RULED, simulate
+from madang.twin.policies import ALONE, ONE_POOL, simulate
 from madang.twin.processes import on_processes
 from madang.twin.sure import band, shaken
 from madang.twin.trace import Trace
@@ -50,8 +50,8 @@ class Sweep:
         if not self.gpus or not self.policies or self.shaken < 0:
             raise BadInput("a sweep is over at least one machine and one policy")
         for policy in self.policies:
-            if policy not in POLICIES or policy in RULED:
-                raise BadInput(f"a sweep is over {', '.join(set(POLICIES) - set(RULED))}, and not {policy!r}")
+            if policy not in ALONE:
+                raise BadInput(f"a sweep is over {', '.join(ALONE)}, and not {policy!r}")
             if self.nodes_of and policy in ONE_POOL:
                 raise BadInput(f"{policy} is defined on a pool: leave --nodes-of out")
         for gpus in self.gpus:

@@ -68,6 +68,23 @@ def test_fair_share_is_asked_for_with_its_weights_and_says_its_rules(tmp_path):
     assert (rules["fairshare"], rules["age"], rules["shares"], rules["backfill"]) == (1000, 1, {"lab/lee": 2}, False)
 
 
+def test_slurms_backfill_is_asked_for_with_its_own_parameters_and_says_its_rules(tmp_path):
+    trace, out = tmp_path / "t.csv", tmp_path / "starts.csv"
+    trace.write_text(
+        "id,submit,run,gpus,limit,account\na,0,400,3,400,x\nb,1,10,4,10,x\nc,2,10,1,350,x\nd,3,10,4,10,y\n",
+        encoding="utf-8",
+    )
+    words = ("run", trace, "--gpus", 4, "--policy", "slurm", "--starts", out, "--json")
+    rules = json.loads(ask(*words).stdout)["rules"]
+    assert rules == {"interval_s": 30, "max_job_test": 500, "resolution_s": 60, "window_s": 86400, "priority": None}
+    assert out.read_text(encoding="utf-8") == "id,start\na,0\nb,400\nc,410\nd,420\n"
+    changed = "bf_interval=5, bf_resolution=1,bf_window=7"
+    rules = json.loads(ask(*words, "--scheduler", changed, "--weights", "fairshare=1000").stdout)["rules"]
+    assert (rules["interval_s"], rules["resolution_s"], rules["window_s"]) == (5, 1, 420)
+    assert (rules["max_job_test"], rules["priority"]["fairshare"]) == (500, 1000)
+    assert out.read_text(encoding="utf-8") == "id,start\na,0\nb,410\nc,5\nd,400\n"
+
+
 def test_preemption_says_what_was_stopped_and_lost(tmp_path):
     trace = tmp_path / "t.csv"
     trace.write_text("id,submit,run,gpus,partition\na,0,100,4,low\nb,35,10,4,high\n", encoding="utf-8")
@@ -112,6 +129,12 @@ def test_what_is_left_out_of_an_export_of_sacct_is_told(tmp_path):
         (("--gpus", 4, "--policy", "preempt"), "preemption needs tiers: which are higher than 0?"),
         (("--gpus", 4, "--policy", "preempt", "--tiers", "high=1"), "preemption needs the qos of each job"),
         (("--gpus", 4, "--tiers", "high=1"), "--tiers changes nothing here: of --policy preempt"),
+        (("--gpus", 4, "--policy", "slurm", "--shares", "a=1"), "--shares changes nothing here: of --policy fairshare"),
+        (("--gpus", 4, "--policy", "slurm", "--no-backfill"), "--backfill changes nothing here"),
+        (("--gpus", 4, "--scheduler", "bf_interval=1"), "--scheduler changes nothing here: of --policy slurm"),
+        (("--gpus", 4, "--policy", "slurm", "--scheduler", "bf_continue=1"), "--scheduler 'bf_continue=1': each name"),
+        (("--gpus", 4, "--policy", "slurm", "--scheduler", "bf_interval=0"), "bf_interval, bf_max_job_test, bf_resol"),
+        (("--gpus", 4, "--policy", "slurm", "--nodes-of", 2), "Slurm's backfill is defined on a pool"),
         (("--gpus", 4, "--shares", "lab=1"), "--shares changes nothing here: of --policy fairshare"),
         (("--gpus", 4, "--starts", "/nowhere/starts.csv"), "/nowhere/starts.csv can't be written"),
     ],

@@ -212,6 +212,66 @@ def tree(used: dict[tuple[str, str], float], shares: dict[str, int]) -> dict[tup
     return {who: (len(used) - sum(before(other, who) for other in used)) / len(used) for who in used}
 
 
+class Cycled(Reference):
+    """Slurm's main pass and cycles of backfill, second by second. `people` as for fair-share, where it has weights."""
+
+    def __init__(self, jobs: list[Job], gpus: int, how: Any, people: list[tuple[str, str]]) -> None:
+        super().__init__(jobs, gpus)
+        self.how, self.people, self.rules = how, people, how.priority
+        self.cycles: list[int] = []
+
+    def seconds(self) -> list[int]:
+        t, last, news = 0, None, False
+        while len(self.start) < len(self.jobs):
+            before = [job for job in self.waiting(t) if self.jobs[job][0] < t]
+            event = any(job[0] == t for job in self.jobs) or any(
+                begun + self.jobs[job][1] == t for job, begun in self.start.items()
+            )
+            news = news or event or (self.rules is not None and bool(before) and t % self.rules.every_s == 0)
+            if self.rules is not None:
+                self.weigh(t)
+            if event:
+                self.fcfs(t)
+            if news and (last is None or t - last >= self.how.interval_s):
+                last, news = t, self.cycle(t)
+                self.cycles.append(t)
+            t += 1
+        return [self.start[job] for job in range(len(self.jobs))]
+
+    def weigh(self, t: int) -> None:
+        mark = t // self.rules.every_s * self.rules.every_s
+        factors = tree({person: self.used(person, mark) for person in set(self.people)}, self.rules.shares)
+        for job in self.waiting(t):
+            if t == mark or job not in self.priority:
+                age = min(1.0, (t - self.jobs[job][0]) / self.rules.max_age_s)
+                size = self.jobs[job][2] / self.gpus
+                size = 1 - size if self.rules.favor_small else size
+                share = self.rules.fairshare * factors[self.people[job]]
+                self.priority[job] = max(1, int(self.rules.age * age + share + self.rules.size * size))
+
+    def cycle(self, t: int) -> bool:
+        """Whether it started anybody."""
+        began = False
+        aside: list[tuple[int, int, int]] = []
+        for job in self.waiting(t)[: self.how.max_job_test]:
+            _submit, _run, need, limit = self.jobs[job]
+
+            def left(u: int) -> int:
+                return self.free(t, u) - sum(gpus for begin, end, gpus in aside if begin <= u < end)
+
+            turns = {t, *(self.start[other] + self.jobs[other][3] for other in self.running(t))}
+            turns |= {turn for begin, end, _gpus in aside for turn in (begin, end) if turn >= t}
+            first = min(
+                u for u in turns if all(left(v) >= need for v in {u, *(turn for turn in turns if u < turn < u + limit)})
+            )
+            if first == t:
+                self.start[job], began = t, True
+            elif first - t <= self.how.window_s:
+                whole = self.how.resolution_s
+                aside.append((first // whole * whole, math.ceil((first + limit) / whole) * whole, need))
+        return began
+
+
 class Tiered:
     """Tiers with preemption: a list of [job, start, end, stopped at], where the end is a plan until it has come."""
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from madang.twin import Machine, plain
-from madang.twin.tests.reference import Job, Reference, Tiered, Worldly
+from madang.twin import Machine, Multifactor, plain
+from madang.twin.tests.reference import Cycled, Job, Reference, Tiered, Worldly
 from madang.twin.tests.test_world import site
 
 ROOM = Path(plain.__file__).parent
@@ -53,11 +53,42 @@ FAIRSHARE = {
     "tied accounts are ranked one by one": ("levels |= _levels", "levels = _levels"),
     "who has no share is like who has used nothing": ("0.0 if not shares[who] else ", ""),
     "shares of users count for nothing": ('shares.get("/".join(person), 1)', "1"),
-    "age counts for nothing": ("min(1.0, (t - submit[job]) / rules.max_age_s)", "0.0"),
-    "priorities are calculated once": ("            for job in queue:\n                weigh(job)", "            pass"),
+    "age counts for nothing": ("min(1.0, (t - self.jobs.submit[job]) / rules.max_age_s)", "0.0"),
+    "priorities are calculated once": ("        for job in queue:\n            self.weigh(job, t)", "        pass"),
     "priority isn't cut to an integer": ("max(1, int(", "max(1, ("),
     "nothing starts at a calculation": ("if queue else NEVER,", "if False else NEVER,"),
     "the first that waits is delayed": ("need[job] <= extra or t + limit[job] <= shadow", "True"),
+}  # fmt: skip
+SLURM = {
+    "a cycle comes at once": ("t >= last + rules.interval_s:", "True:"),
+    "a cycle comes only at an arrival or an end": ("last + rules.interval_s if happened else NEVER", "NEVER"),
+    "after a start there is no other cycle": ("last, happened = t, bool(started)", "last, happened = t, False"),
+    "a cycle comes although nothing has happened": ("last, happened = t, bool(started)", "last, happened = t, True"),
+    "a cycle without starts is none": (
+        "            last, happened = t, bool(started)\n            if started:",
+        "            if started:\n                last, happened = t, True",
+    ),
+    "the main pass comes with each cycle": ("if ended or arrived:", "if True:"),
+    "the main pass goes past who doesn't fit": (
+        "need[queue[first]] <= free:\n                go",
+        "(first or need[queue[first]] <= free):\n                go",
+    ),
+    "the whole queue is tested": ("queue[: rules.max_job_test]", "queue[:]"),
+    "who waits too long has a slot, too": ("begin <= t + rules.window_s", "True"),
+    "the end of the window is outside": ("begin <= t + rules.window_s", "begin < t + rules.window_s"),
+    "nothing is set aside": ("profile.add(max(begin, t), end, -need[job])", "pass"),
+    "a start leaves the cycle's room as it was": ("profile.add(t, end, -need[job])", "pass"),
+    "a slot isn't rounded down": ("begin - begin % rules.resolution_s", "begin"),
+    "a slot isn't rounded up": ("end + -end % rules.resolution_s", "end"),
+    "a slot is rounded down at its end": ("end + -end % rules.resolution_s", "end - end % rules.resolution_s"),
+    "what ends together counts apart": ("if profile.at[-1] == at:", "if False:"),
+    "the last that fits is left out": ("if least.pop() > free:", "if least.pop() >= free:"),
+    "new priorities are no news": ("priorities.renew(t, queue) or happened", "priorities.renew(t, queue) and happened"),
+    "new priorities are late": ("priorities.next(t) if priorities and queue else NEVER", "NEVER"),
+    "who runs counts for nothing": ("priorities.hold(job, t, need[job])", "pass"),
+    "who has ended runs on": ("priorities.hold(job, t, -need[job])", "pass"),
+    "arrivals have no priority": ("priorities.weigh(job, t)", "pass"),
+    "the queue goes by arrival": ("key=priorities.order", "key=int"),
 }  # fmt: skip
 TIERS = {
     "an equal may be stopped": ("tier[other] < tier[job]", "tier[other] <= tier[job]"),
@@ -262,6 +293,43 @@ def test_without_a_fault_fair_share_is_its_definition():
 @pytest.mark.parametrize("fault", FAIRSHARE)
 def test_a_fault_in_fair_share_is_found(fault):
     assert not fair(FAIRSHARE[fault])
+
+
+def cycled(*changes: tuple[str, str]) -> bool:
+    """Whether the loop gives what the reference gives in every case."""
+    module = planted("slurm", *changes)
+    draw = random.Random(7)
+    for jobs, machine in cases():
+        people = [draw.choice(("a", "b")) for _job in jobs]
+        names = [(name, name) for name in people]
+        weights = Multifactor(
+            age=draw.choice((0, 500)), fairshare=draw.choice((2, 900)), size=draw.choice((0, 50)),
+            max_age_s=draw.randint(5, 40), half_life_s=draw.randint(1, 40), every_s=draw.randint(2, 12),
+        )  # fmt: skip
+        rules = module["Slurm"](
+            draw.randint(1, 9), draw.choice((1, 2, 3, 99)), draw.choice((1, 2, 5)), draw.randint(1, 40),
+            draw.choice((None, weights)),
+        )  # fmt: skip
+        columns = plain.Jobs(*(list(column) for column in zip(*jobs, strict=True)))
+        try:
+            with in_time():
+                if (
+                    module["backfilled"](columns, machine, names, rules)
+                    != Cycled(jobs, machine.gpus, rules, names).seconds()
+                ):
+                    return False
+        except (IndexError, KeyError, TimeoutError, ValueError):
+            return False
+    return True
+
+
+def test_without_a_fault_slurms_backfill_is_its_definition():
+    assert cycled()
+
+
+@pytest.mark.parametrize("fault", SLURM)
+def test_a_fault_in_slurms_backfill_is_found(fault):
+    assert not cycled(SLURM[fault])
 
 
 def tiered(*changes: tuple[str, str]) -> bool:

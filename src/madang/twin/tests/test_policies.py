@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from madang.twin import BadInput, Machine, from_columns, simulate
+from madang.twin import POLICIES, BadInput, Machine, from_columns, simulate
 from madang.twin.tests.reference import Job, Reference
 from madang.twin.trace import Trace
 
@@ -162,7 +162,7 @@ def test_a_long_queue_is_handed_to_the_kernel_and_stays_the_same(monkeypatch):
 @pytest.mark.parametrize(
     ("machine", "policy", "said"),
     [
-        (Machine(4), "lottery", "no policy is called 'lottery': fcfs, sjf, easy, conservative, fairshare, preempt"),
+        (Machine(4), "lottery", f"no policy is called 'lottery': {', '.join(POLICIES)}"),
         (Machine(4, 2), "conservative", "conservative backfill is defined on a pool: leave --nodes-of out"),
         (Machine(2), "easy", "a job asks for 3 GPUs of 2: read the trace for this machine"),
     ],
