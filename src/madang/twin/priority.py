@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import exp, expm1, inf, log
+from operator import itemgetter
 from typing import TypeVar
 
 from madang.twin.cluster import Machine
@@ -71,10 +72,12 @@ def fair_tree(usage: Mapping[Person, float], shares: Mapping[str, int]) -> dict[
     for accounts in _falling(_levels(used, {account: shares.get(account, 1) for account in users})):
         levels: dict[Person, float] = {}
         for account in accounts:
-            own = {person: shares.get("/".join(person), 1) for person in users[account]}
+            own = {person: shares.get("/".join(person), 1) if shares else 1 for person in users[account]}
             levels |= _levels({person: usage[person] for person in own}, own)
         for people in _falling(levels):
-            factors |= dict.fromkeys(people, (len(usage) - len(factors)) / len(usage))
+            rank = (len(usage) - len(factors)) / len(usage)
+            for person in people:
+                factors[person] = rank
     return factors
 
 
@@ -90,13 +93,14 @@ def _falling(levels: Mapping[K, float]) -> Iterator[list[K]]:
     """Those with the highest level, then the next: each time all that tie with the first of them."""
     group: list[K] = []
     top = 0.0
-    for who in sorted(levels, key=lambda who: -levels[who]):
-        if group and levels[who] < top * (1 - TIED):
-            yield group
-            group = []
+    for who, level in sorted(levels.items(), key=itemgetter(1), reverse=True):
         if not group:
-            top = levels[who]
-        group.append(who)
+            top, group = level, [who]
+        elif level < top * (1 - TIED):
+            yield group
+            top, group = level, [who]
+        else:
+            group.append(who)
     if group:
         yield group
 
@@ -105,7 +109,7 @@ class _Usage:
     """GPU-seconds by user, decayed; asked for as of the last calculation."""
 
     def __init__(self, users: int, rules: Multifactor) -> None:
-        self.half_life, self.every = rules.half_life_s, rules.every_s
+        self.scale, self.every = rules.half_life_s / log(2), rules.every_s
         self.value, self.at, self.gpus = [0.0] * users, [0] * users, [0] * users
         self.kept = [0.0] * users  # as of the calculation before `at`
 
@@ -120,8 +124,10 @@ class _Usage:
         return self._until(user, mark) if self.at[user] <= mark else self.kept[user]
 
     def _until(self, user: int, t: int) -> float:
-        x = (self.at[user] - t) / self.half_life * log(2)  # expm1: a long half-life is nearly 1 - 1
-        return self.value[user] * exp(x) - self.gpus[user] * expm1(x) * self.half_life / log(2)
+        x = (self.at[user] - t) / self.scale
+        before = self.value[user] * exp(x)
+        # expm1: a long half-life is nearly 1 - 1
+        return before - self.gpus[user] * expm1(x) * self.scale if self.gpus[user] else before
 
 
 class Priorities:
@@ -149,8 +155,10 @@ class Priorities:
         """All that wait, if that is due; whether it was."""
         if (mark := t - t % self.rules.every_s) <= self.calculated:
             return False
-        usage = {who: self.usage.asof(place, mark) for place, who in enumerate(self.known)}
-        self.factors, self.calculated = fair_tree(usage, self.rules.shares), mark
+        self.calculated = mark
+        if self.rules.fairshare:
+            usage = {who: self.usage.asof(place, mark) for place, who in enumerate(self.known)}
+            self.factors = fair_tree(usage, self.rules.shares)
         for job in queue:
             self.weigh(job, t)
         return True
@@ -160,7 +168,8 @@ class Priorities:
         age = min(1.0, (t - self.jobs.submit[job]) / rules.max_age_s)
         size = self.jobs.need[job] / self.gpus
         size = 1 - size if rules.favor_small else size
-        worth = rules.age * age + rules.fairshare * self.factors[self.people[job]] + rules.size * size
+        share = self.factors[self.people[job]] if rules.fairshare else 0
+        worth = rules.age * age + rules.fairshare * share + rules.size * size
         self.priority[job] = max(1, int(worth))
 
     def order(self, job: int) -> tuple[int, int]:

@@ -49,7 +49,7 @@ FAIRSHARE = {
     "what was used is never forgotten": ("self.value[user] * exp(x)", "self.value[user]"),
     "what runs now isn't counted": ("self.gpus[user] += gpus", "pass"),
     "use is taken as of now": ("else self.kept[user]", "else self.value[user]"),
-    "who ties gets a rank of their own": ("levels[who] < top * (1 - TIED)", "levels[who] <= top"),
+    "who ties gets a rank of their own": ("level < top * (1 - TIED)", "level <= top"),
     "tied accounts are ranked one by one": ("levels |= _levels", "levels = _levels"),
     "who has no share is like who has used nothing": ("0.0 if not shares[who] else ", ""),
     "shares of users count for nothing": ('shares.get("/".join(person), 1)', "1"),

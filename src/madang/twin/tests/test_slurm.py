@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madang.twin import BadInput, Machine, Multifactor, Slurm, from_columns, measure, plain, read, simulate
@@ -43,12 +43,14 @@ def plainly(jobs: list[Job], machine: Machine, rules: Slurm, people: list[Person
     return backfilled(columns, machine, people or [], rules)
 
 
+@settings(deadline=None)  # second by second is slow
 @given(clusters())
 def test_the_loop_is_the_definition(case):
     jobs, machine, rules, people = case
     assert plainly(jobs, machine, rules, people) == Cycled(jobs, machine.gpus, rules, people).seconds()
 
 
+@settings(deadline=None)  # second by second is slow
 @given(clusters())
 def test_no_instant_uses_more_than_there_is_and_nobody_starts_before_arriving(case):
     jobs, machine, rules, people = case
