@@ -206,9 +206,10 @@ class Receipt:
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed, DiskFull, or
-    the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's forecast; None
-    where it makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the engine's id.
+    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed,
+    DiskFull, Maintenance, or the word of the cluster. `place` counts from 1 within its partition, and `starts_at`
+    is the engine's forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user`:
+    `key.job` is made from the engine's id.
     """
 
     key: RunKey
@@ -312,14 +313,35 @@ class Limits:
 
 @dataclass(frozen=True)
 class Diff:
-    """What `sync` found different from what was wanted, by budget; `applied` says whether it was also changed. `held`
-    says why it was not although it was asked for."""
+    """What `sync` (by budget) or `maintain` (by key) found different from what was wanted; `applied` says whether it
+    was also changed. `held` says why it was not although it was asked for."""
 
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     applied: bool = False
     held: str = ""
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """A stretch of time in which nodes are out of service: those of `nodes`, or of `partition`, or all. No run starts
+    there whose limit reaches into it; what runs goes on. `key` names it for ever."""
+
+    key: str
+    starts_at: datetime
+    ends_at: datetime
+    reason: str = ""
+    partition: str = ""
+    nodes: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise `Rejected` for what no engine may be given."""
+        for word in (self.key, *([self.partition] if self.partition else ()), *self.nodes):
+            fine = WORD.fullmatch(word) and word.upper() != "ALL"  # which Slurm takes for all nodes
+            _need(fine, "bad_word", f"only letters, digits, '.', '_' and '-': {word[:80]!r}", "nodes")
+        _need(not (self.partition and self.nodes), "bad_place", "a partition or nodes, not both", "nodes")
+        _need(self.starts_at < self.ends_at, "out_of_range", "it ends before it begins", "ends_at")
 
 
 @dataclass(frozen=True)
@@ -406,6 +428,9 @@ class Engine(Protocol):
     def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff: ...
 
     def health(self) -> Health: ...
+
+    def maintain(self, wanted: Sequence[Maintenance]) -> Diff:
+        """Have exactly these windows, as far as they are ours: what people made themselves stays."""
 
     def drain(self, node: str, reason: str) -> None:
         """Start nothing more on a node; what runs there goes on. Whether it was done, `health` says."""

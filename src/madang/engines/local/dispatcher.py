@@ -28,20 +28,22 @@ from psycopg.rows import dict_row
 
 from madang.engines.base import Outcome, RunKey, Unavailable
 from madang.engines.local import calls, gauges, shim
-from madang.engines.local.engine import END, LOCK_ENDS
+from madang.engines.local.engine import END, INTO_MAINTENANCE, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
 from madang.engines.stored import Connect
 
 log = logging.getLogger(__name__)
 
-# The first run of the queue that may start waits for its slots, and nothing overtakes it: no large job starves.
-CLAIM: Final = """
+# The first run of the queue that may start waits for its slots, and nothing overtakes it: no large job starves. One
+# that would reach into a maintenance may not.
+CLAIM: Final = f"""
 WITH head AS (
   SELECT r.run, r.gpus FROM engine_run r
   WHERE r.machine = %(here)s AND r.state = 'queued' AND r.gpu_type = %(type)s
     AND NOT EXISTS (SELECT FROM engine_machine m WHERE m.machine = r.machine AND m.drained <> '')
     AND NOT EXISTS (SELECT FROM engine_budget b WHERE (b.machine, b.budget) = (r.machine, r.budget) AND NOT b.open)
+    AND NOT {INTO_MAINTENANCE}
     AND (r.parallel = 0 OR r.parallel > (
       SELECT count(*) FROM engine_run o
       WHERE (o.job, o.attempt) = (r.job, r.attempt) AND o.state IN ('starting', 'running')))
@@ -59,7 +61,7 @@ UPDATE engine_run r SET state = 'starting', claimed_at = now(), seen_at = now(),
   slots = (SELECT array_agg(gpu ORDER BY gpu) FROM take), declared = (SELECT bool_or(declared) FROM take)
 FROM enough WHERE r.run = enough.run
 RETURNING r.*
-"""
+"""  # noqa: S608
 WAITING: Final = """
 SELECT DISTINCT gpu_type FROM engine_run r WHERE machine = %(here)s AND state = 'queued'
   AND EXISTS (SELECT FROM engine_slot s WHERE (s.machine, s.gpu_type) = (r.machine, r.gpu_type) AND s.run IS NULL)

@@ -23,6 +23,7 @@ from madang.engines.base import (
     JobSpec,
     Limits,
     LiveRun,
+    Maintenance,
     NodeState,
     Outcome,
     Page,
@@ -70,15 +71,28 @@ UPDATE engine_run SET cancel_at = now()
 WHERE machine = %(here)s AND job = %(job)s AND state IN ('starting', 'running') AND cancel_at IS NULL
   AND (%(task)s::int IS NULL OR task = %(task)s)
 """
-ALIVE: Final = """
-SELECT r.*, b.open IS FALSE AS closed, coalesce(m.drained, '') <> '' AS drained,
+# Whether the run `r` would reach into a window, were it started now.
+INTO_MAINTENANCE: Final = """
+EXISTS (SELECT FROM engine_maintenance w
+        WHERE w.machine = r.machine AND w.ends_at > now() AND w.starts_at < now() + r.limit_s * interval '1 second'
+          AND w.partition IN ('', (SELECT j.spec->>'partition' FROM engine_job j
+                                   WHERE (j.job, j.attempt) = (r.job, r.attempt))))
+"""
+ALIVE: Final = f"""
+SELECT r.*, b.open IS FALSE AS closed, coalesce(m.drained, '') <> '' AS drained, i.maintenance,
   r.parallel > 0 AND r.parallel <= count(*) FILTER (WHERE r.state <> 'queued') OVER (PARTITION BY r.job, r.attempt)
     AS full,
-  row_number() OVER (PARTITION BY r.gpu_type, r.state = 'queued', b.open IS FALSE
+  row_number() OVER (PARTITION BY r.gpu_type, r.state = 'queued', b.open IS FALSE, i.maintenance
                      ORDER BY r.priority DESC, r.submitted_at, r.job, r.task) = 1 AS head
 FROM engine_run r LEFT JOIN engine_budget b USING (machine, budget) LEFT JOIN engine_machine m USING (machine)
+CROSS JOIN LATERAL (SELECT r.state = 'queued' AND {INTO_MAINTENANCE} AS maintenance) i
 WHERE machine = %s AND r.state <> 'ended'
 ORDER BY r.priority DESC, r.submitted_at, r.job, r.task
+"""  # noqa: S608
+MACHINE: Final = """
+SELECT m.*, (SELECT reason FROM engine_maintenance w WHERE w.machine = m.machine AND w.partition = ''
+               AND w.starts_at <= now() AND w.ends_at > now() ORDER BY w.starts_at LIMIT 1) AS maintenance
+FROM engine_machine m WHERE m.machine = %s
 """
 USAGE: Final = """
 SELECT r.*, j.account FROM engine_run r JOIN engine_job j USING (job, attempt)
@@ -237,7 +251,7 @@ class LocalEngine(RunFolders):
                    FROM engine_slot s WHERE machine = %s GROUP BY gpu_type ORDER BY gpu_type""",
                 [self.machine, self.machine],
             ).fetchall()
-            machine = cur.execute("SELECT * FROM engine_machine WHERE machine = %s", [self.machine]).fetchone()
+            machine = cur.execute(MACHINE, [self.machine]).fetchone()
             lag, _ = self._lag(conn)
         warnings = []
         if lag is None or lag > STALE_S:
@@ -268,10 +282,43 @@ class LocalEngine(RunFolders):
             state = "down"
         elif machine["drained"]:
             state = "draining" if used else "drained"
+        elif machine["maintenance"] is not None:
+            state = "maintenance"
         else:
             state = "full" if used and used == gpus else "mixed" if used else "idle"
         kinds = ", ".join(count.gpu_type for count in counts)
-        return NodeState(self.machine, state, machine["drained"], (), kinds, gpus, used)
+        reason = machine["drained"] or machine["maintenance"] or ""
+        return NodeState(self.machine, state, reason, (), kinds, gpus, used)
+
+    def maintain(self, wanted: Sequence[Maintenance]) -> Diff:
+        """Windows of this machine, or of one partition of it."""
+        for window in wanted:
+            window.check()
+            if window.nodes not in ((), (self.machine,)):
+                raise Rejected("no_node", f"nodes: {', '.join(window.nodes)}: this machine is {self.machine}", "nodes")
+        target = {w.key: (w.starts_at, w.ends_at, w.reason, w.partition) for w in wanted}
+        with answering(self.connect) as conn, conn.transaction():
+            rows = conn.execute(
+                "SELECT key, starts_at, ends_at, reason, partition FROM engine_maintenance WHERE machine = %s",
+                [self.machine],
+            )
+            found = {key: tuple(facts) for key, *facts in rows}
+            diff = Diff(
+                missing=tuple(sorted(target.keys() - found.keys())),
+                changed=tuple(sorted(k for k in target.keys() & found.keys() if found[k] != target[k])),
+                extra=tuple(sorted(found.keys() - target.keys())),
+                applied=True,
+            )
+            gone = [self.machine, list(diff.extra)]
+            conn.execute("DELETE FROM engine_maintenance WHERE machine = %s AND key = ANY(%s)", gone)
+            conn.cursor().executemany(
+                """INSERT INTO engine_maintenance (machine, key, starts_at, ends_at, reason, partition)
+                   VALUES (%s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (machine, key) DO UPDATE SET starts_at = EXCLUDED.starts_at,
+                     ends_at = EXCLUDED.ends_at, reason = EXCLUDED.reason, partition = EXCLUDED.partition""",
+                [(self.machine, key, *target[key]) for key in (*diff.missing, *diff.changed)],
+            )
+        return diff
 
     def drain(self, node: str, reason: str) -> None:
         self._drained(node if node == self.machine else "", reason or "drained")
@@ -298,6 +345,7 @@ def _live(row: dict[str, Any], full: bool) -> LiveRun:
             "BudgetClosed" if row["closed"] else "DiskFull" if full else "ArrayLimit" if row["full"] else "Priority"
         )
         reason = "Resources" if row["head"] and reason == "Priority" else reason
+        reason = "Maintenance" if row["maintenance"] and reason in ("Priority", "Resources") else reason
         reason = "NodesDown" if row["drained"] else reason
     return LiveRun(
         key=RunKey(row["job"], row["task"], row["attempt"]),

@@ -20,6 +20,17 @@ CREATE TABLE engine_budget (               -- an absent budget is open
     PRIMARY KEY (machine, budget)
 );
 
+CREATE TABLE engine_maintenance (          -- when nothing runs here: no run starts whose limit reaches into it
+    machine         text NOT NULL,
+    key             text NOT NULL,
+    starts_at       timestamptz NOT NULL,
+    ends_at         timestamptz NOT NULL,
+    reason          text NOT NULL,
+    partition       text NOT NULL,         -- empty: all of the machine
+    PRIMARY KEY (machine, key),
+    CHECK (starts_at < ends_at)
+);
+
 CREATE TABLE engine_job (
     job             uuid NOT NULL,
     attempt         integer NOT NULL CHECK (attempt > 0),

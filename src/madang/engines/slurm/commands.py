@@ -117,9 +117,10 @@ class Commands:
         parts = said.split(mark)
         return [parts[at : at + len(fields)] for at in range(1, len(parts) - len(fields) + 1, len(fields) + 1)]
 
-    def write(self, *command: str) -> None:
-        """Change the accounting. No time limit: a change that is killed is rolled back for minutes, and meanwhile the
-        controller can't start. "Nothing new added" and the like are for whoever observes again."""
+    def write(self, *command: str) -> str:
+        """Change the accounting or the controller. No time limit: a change that is killed is rolled back for minutes,
+        and meanwhile the controller can't start. What it says where it fails: "Nothing new added" and the like are for
+        whoever observes again."""
         self.breaker.check()
         done = subprocess.run(
             command,
@@ -134,6 +135,7 @@ class Commands:
         if done.returncode and re.search(r"[Cc]onnection refused|[Uu]nable to contact|slurm_persist_conn", said):
             self.breaker.open(_last(said))
             raise Unavailable("no_answer", f"{command[0]}: {_last(said)}")
+        return _last(said) if done.returncode else ""
 
     def as_user(self, user: str, command: Sequence[str], *, stdin: str = "") -> str:
         """Run sbatch or scancel as its owner. Raises Rejected where Slurm says a plain no, and Unclear where nobody can

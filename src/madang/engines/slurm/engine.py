@@ -31,6 +31,7 @@ from madang.engines.base import (
     JobSpec,
     Limits,
     LiveRun,
+    Maintenance,
     Page,
     Receipt,
     Rejected,
@@ -40,7 +41,7 @@ from madang.engines.base import (
     State,
     UsageRow,
 )
-from madang.engines.slurm import accounts, answers, records, watch
+from madang.engines.slurm import accounts, answers, records, reservations, watch
 from madang.engines.slurm.answers import Live
 from madang.engines.slurm.commands import PATH, Commands, Unclear
 from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare, wrapper
@@ -360,6 +361,10 @@ class SlurmEngine(SharedRunFolders):
             sends = records.sends(conn, self.cluster)
         return watch.health(self.commands, self.runs, lag, counted, sends)
 
+    def maintain(self, wanted: Sequence[Maintenance]) -> Diff:
+        """As reservations for maintenance: Slurm starts nothing that would run into one. See `reservations`."""
+        return reservations.maintain(self.commands, wanted)
+
     def drain(self, node: str, reason: str) -> None:
         """In one line, as it stands in a list of fields."""
         self._node(node, "State=DRAIN", f"Reason={' '.join(reason.split())[:200]}")
@@ -450,6 +455,8 @@ def _reason(live: Live) -> str:
     """One word for why a job waits, also where Slurm says a sentence or names the nodes."""
     if live.reason.startswith("Nodes required for job"):
         return "NodesDown"
+    if live.reason == "ReqNodeNotAvail, Reserved for maintenance":
+        return "Maintenance"
     return {
         "JobArrayTaskLimit": "ArrayLimit",
         "QOSGrpGRESMinutes": "BudgetSpent",

@@ -1,4 +1,4 @@
-"""What every engine keeps, named C1 … C15 as in the notes on compute."""
+"""What every engine keeps, named C1 … C17 as in the notes on compute."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from madang.engines.base import START, Conflict, InputFile, Limits, Outcome, Rejected, RunKey
+from madang.engines.base import START, Conflict, Diff, InputFile, Limits, Maintenance, Outcome, Rejected, RunKey
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,71 @@ def test_c16_a_drained_node_finishes_what_runs_starts_nothing_more_and_takes_job
     assert rig.ended(waits).outcome == "completed"
     with pytest.raises(Rejected):
         rig.engine.drain("ALL [1-9]", "why")
+
+
+def in_(seconds):
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_c17_what_would_run_into_a_maintenance_waits_and_what_ends_before_it_starts(rig):
+    window = Maintenance("7", in_(100), in_(3600), "new fans")
+    try:
+        assert rig.engine.maintain([window]) == Diff(missing=("7",), applied=True)
+        assert rig.engine.maintain([window]) == Diff(applied=True)
+        long, short = rig.submit("exit 0", limit_s=600), rig.submit("exit 0", limit_s=60)
+        assert rig.ended(short).outcome == "completed"
+        assert rig.until(lambda: (run := rig.live(long)) and run.reason == "Maintenance" and run).state == "queued"
+        later = replace(window, starts_at=in_(3600), ends_at=in_(7200))
+        assert rig.engine.maintain([later]) == Diff(changed=("7",), applied=True)
+        assert rig.ended(long).outcome == "completed"
+    finally:
+        rig.engine.maintain([])
+
+
+def test_c17_in_a_maintenance_nothing_starts_what_runs_goes_on_and_when_it_is_withdrawn_jobs_start(rig):
+    busy = rig.submit("echo up; sleep 4")
+    rig.running(busy)
+    try:
+        assert rig.engine.maintain([Maintenance("8", in_(-60), in_(3600), "new fans")]).applied
+        rig.until(lambda: {n.state for n in rig.engine.health().nodes} == {"maintenance"})
+        assert not any(node.takes_jobs for node in rig.engine.health().nodes)
+        waits = rig.submit("exit 0")
+        rig.until(lambda: (run := rig.live(waits)) and run.reason == "Maintenance")
+        assert rig.ended(busy).outcome == "completed"
+        assert rig.live(waits).state == "queued"
+        assert rig.engine.maintain([Maintenance("8", in_(-60), in_(7200), "new fans")]).changed == ("8",)
+        assert rig.engine.maintain([]) == Diff(extra=("8",), applied=True)
+    finally:
+        rig.engine.maintain([])
+    assert rig.ended(waits).outcome == "completed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"key": "a b"}, {"nodes": ("n[1-9]",)}, {"nodes": ("all",)}, {"partition": "-x"}),
+        *({"nodes": ("n1",), "partition": "p"}, {}),
+    ],
+)
+def test_c17_no_engine_is_given_a_maintenance_that_is_none(rig, change):
+    window = Maintenance("9", in_(60), in_(120 if change else 30))
+    with pytest.raises(Rejected):
+        rig.engine.maintain([replace(window, **change)])
+    assert rig.engine.maintain([]) == Diff(applied=True)
+
+
+def test_a_maintenance_of_one_partition_leaves_the_others_alone(local_rig):
+    rig = local_rig
+    rig.engine.maintain([Maintenance("7", in_(-5), in_(60), "new fans", partition="h100")])
+    waits, goes = rig.submit(partition="h100"), rig.submit(partition="a100")
+    assert rig.ended(goes).outcome == "completed"
+    assert (rig.live(waits).reason, rig.engine.health().nodes[0].state) == ("Maintenance", "idle")
+    rig.engine.maintain([Maintenance("7", in_(-5), in_(60), "new fans", nodes=(rig.machine,))])
+    also = rig.submit(partition="a100")
+    rig.step()
+    assert rig.live(also).reason == "Maintenance"
+    with pytest.raises(Rejected):
+        rig.engine.maintain([Maintenance("8", in_(1), in_(60), nodes=("another",))])
 
 
 def test_c6_the_limit_warns_then_ends_then_kills(local_rig):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from madang.engines.base import Conflict, Limits, Rejected, RunKey, Unavailable
-from madang.engines.slurm import Breaker, Commands, accounts, answers, records
+from madang.engines.base import Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
+from madang.engines.slurm import Breaker, Commands, accounts, answers, records, reservations
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
 
@@ -441,3 +442,69 @@ def test_what_the_accounting_says_again_is_known_without_being_read_again_and_a_
     again = rig.new_engine()
     found = [r for r in again.usage(rig.cursor).rows if r.key.job == job]
     assert [(r.engine_run, r.outcome) for r in found] == [(row.engine_run, row.outcome)]
+
+
+def window(key="7", begins=3600, ends=7200, **more):
+    now = datetime.now(UTC)
+    return Maintenance(key, now + timedelta(seconds=begins), now + timedelta(seconds=ends), **more)
+
+
+@ON_SLURM
+def test_a_maintenance_is_of_all_of_a_partition_or_of_named_nodes_and_may_become_another(rig):
+    some, part, whole = window("1", nodes=("h100-2", "a100-1")), window("2", partition="h100"), window("3")
+    try:
+        assert rig.engine.maintain([some, part, whole]) == Diff(missing=("1", "2", "3"), applied=True)
+        seen = reservations.observe(rig.commands)
+        assert seen["1"].nodes == {"a100-1", "h100-2"}
+        assert (seen["2"].partition, seen["2"].nodes, seen["3"].whole) == ("h100", {"h100-1", "h100-2"}, True)
+        assert rig.engine.maintain([some, part, whole]) == Diff(applied=True)
+        changed = [replace(some, nodes=("h100-2",)), replace(whole, partition="a100")]
+        assert rig.engine.maintain(changed) == Diff(changed=("1", "3"), extra=("2",), applied=True)
+        assert rig.engine.maintain(changed) == Diff(applied=True)
+    finally:
+        assert rig.engine.maintain([]).applied
+    assert reservations.observe(rig.commands) == {}
+
+
+@ON_SLURM
+def test_a_job_that_would_run_into_a_maintenance_is_forecast_for_its_end(rig):
+    coming = window(begins=90, ends=1800, partition="small")
+    try:
+        assert rig.engine.maintain([coming]).applied
+        job = rig.submit("exit 0", limit_s=300)
+        run = rig.until(lambda: (run := rig.live(job)) and run.starts_at and run)
+        assert (run.reason, int(run.starts_at.timestamp())) == ("Maintenance", int(coming.ends_at.timestamp()))
+    finally:
+        assert rig.engine.maintain([]).applied
+
+
+@ON_SLURM
+def test_reservations_of_people_stay_and_one_that_has_our_name_is_said(rig):
+    own = ["Nodes=a100-1", "StartTime=now+1hour", "Duration=60"]
+    for name, more in (("theirs", ["Flags=MAINT", "Users=root"]), ("madang_5", [f"Users={rig.users[0]}"])):
+        rig.cluster.command("scontrol", "create", "reservation", f"ReservationName={name}", *own, *more)
+    try:
+        diff = rig.engine.maintain([window("5", nodes=("a100-2",))])
+        assert (diff.applied, "Duplicate reservation name" in diff.held) == (False, True)
+        diff = rig.engine.maintain([window("6", nodes=("nowhere-1",))])
+        assert (diff.applied, "Invalid node name" in diff.held) == (False, True)
+        assert rig.engine.maintain([]) == Diff(applied=True)
+        said = rig.commands.read("scontrol", "-o", "show", "reservation")
+        assert [line.split()[0] for line in said.splitlines()] == ["ReservationName=theirs", "ReservationName=madang_5"]
+    finally:
+        for name in ("theirs", "madang_5"):
+            rig.cluster.command("scontrol", "delete", f"ReservationName={name}")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "nodes"),
+    [
+        ("n1", ["n1"]),
+        ("h100-[1-2,11],a100-1", ["h100-1", "h100-2", "h100-11", "a100-1"]),
+        ("n[008-010]", ["n008", "n009", "n010"]),
+        ("r[1-2]n[1,3]", ["r1n1", "r1n3", "r2n1", "r2n3"]),
+        ("(null)", ["(null)"]),
+    ],
+)
+def test_a_list_of_nodes_is_read_as_slurm_writes_it(hosts, nodes):
+    assert list(reservations.names(hosts)) == nodes

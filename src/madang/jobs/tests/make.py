@@ -25,6 +25,7 @@ from madang.engines.base import (
     JobSpec,
     Limits,
     LiveRun,
+    Maintenance,
     Missing,
     Outcome,
     Page,
@@ -139,6 +140,8 @@ class PaperEngine:
         self.ended: list[UsageRow] = []
         self.canceled: list[UUID] = []
         self.limits: list[Limits] = []
+        self.told: list[list[Maintenance]] = []  # each time that it was told of maintenance
+        self.held = ""
         self.fail: set[str] = set()
         self.reject: str = ""
         self.reject_field: str = ""
@@ -219,6 +222,11 @@ class PaperEngine:
     def sync(self, wanted: Sequence[Limits], apply: bool) -> Diff:
         self.limits = list(wanted)
         return Diff(applied=apply)
+
+    def maintain(self, wanted: Sequence[Maintenance]) -> Diff:
+        self._maybe("maintain")
+        self.told.append(list(wanted))
+        return Diff(applied=not self.held, held=self.held)
 
     def health(self) -> Health:
         return Health(True, 0.1, (SlotCount("h100", 8, len(self.live), True, 0),), True, ())
