@@ -86,6 +86,9 @@ class Host(Protocol):
     def build(self, name: str) -> EngineWithFiles:
         """Raises KeyError for a name that isn't its own."""
 
+    def partitions(self, name: str) -> Sequence[str]:
+        """The names of the partitions of an engine."""
+
     def admit(self, wish: Wish) -> Terms:
         """Raises Refused, with the field that is wrong. Called inside the transaction of the submission."""
 
@@ -123,6 +126,10 @@ def engine_named(name: str) -> EngineWithFiles:
     if name not in _built:
         _built[name] = _host_of(name).build(name)
     return _built[name]
+
+
+def partitions(name: str) -> Sequence[str]:
+    return _host_of(name).partitions(name)
 
 
 def admit(wish: Wish) -> Terms:

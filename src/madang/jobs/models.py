@@ -233,7 +233,8 @@ class Watch(models.Model):
 
     `answered_at` is the last complete answer, `lag_s` how long before it the engine itself had last looked. At
     `budgets_at` it had the budgets that were wanted then, whose digest is `budgets`; at `compared_at` the engine itself
-    was asked, and `drift` is what it had otherwise.
+    was asked, and `drift` is what it had otherwise. At `windows_at` it was told of its maintenance, whose digest is
+    `windows`; `windows_held` says why it didn't take it.
     """
 
     engine = models.CharField(max_length=40, unique=True)
@@ -247,6 +248,9 @@ class Watch(models.Model):
     compared_at = models.DateTimeField(null=True)
     budgets = models.CharField(max_length=64, blank=True)
     drift = models.JSONField(default=dict)
+    windows_at = models.DateTimeField(null=True)
+    windows = models.CharField(max_length=64, blank=True)
+    windows_held = models.CharField(max_length=400, blank=True)
 
 
 class NodeWish(models.TextChoices):
@@ -284,6 +288,37 @@ class Node(models.Model):
     @property
     def takes_jobs(self) -> bool:
         return self.state in ("idle", "mixed", "full")
+
+
+@tracked(exclude=("taken_at",))
+class Maintenance(models.Model):
+    """Nodes of an engine that are out of service from `starts_at` to `ends_at`: those named in `nodes`, those of
+    `partition`, or all. Tenants read the `reason`. At `taken_at` the engine was seen to have it as it stands here.
+    """
+
+    engine = models.CharField(max_length=40)
+    partition = models.CharField(max_length=40, blank=True)
+    nodes = models.JSONField(default=list, blank=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    reason = models.CharField(max_length=200)
+    announced_by = models.ForeignKey(Person, models.PROTECT, related_name="+")
+    announced_at = models.DateTimeField(db_default=Now())
+    withdrawn_at = models.DateTimeField(null=True)
+    taken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["starts_at", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(starts_at__lt=models.F("ends_at")), name="maintenance_has_a_length"),
+            models.CheckConstraint(condition=Q(partition="") | Q(nodes=[]), name="maintenance_of_one_place"),
+        ]
+        indexes = [
+            models.Index(fields=["engine", "ends_at"], name="maintenance_to_come", condition=Q(withdrawn_at=None))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.starts_at:%Y-%m-%d %H:%M}"
 
 
 class Stray(models.Model):

@@ -17,7 +17,7 @@ from django.db import connection
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.jobs import actions, engines, nodes, parcels
+from madang.jobs import actions, engines, maintenance, nodes, parcels
 from madang.jobs.models import LIVE, Job, JobState, Run, Stray, Watch
 from madang.workflow.moment import now
 
@@ -78,6 +78,7 @@ def reconcile(name: str) -> None:
         if snapshot.complete:
             watch.answered_at = watch.asked_at
         _budgets(watch, engine)
+        maintenance.tell(watch, engine)
         _left_undone(engine, name, watch.asked_at, forgotten)
     except Unavailable as silent:
         watch.error = silent.message[:400]
@@ -89,6 +90,7 @@ def reconcile(name: str) -> None:
                 update_fields=[
                     *("asked_at", "answered_at", "lag_s", "error", "health"),
                     *("budgets_at", "compared_at", "budgets", "drift"),
+                    *("windows_at", "windows", "windows_held"),
                 ]
             )
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, JSONField, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
 from madang.identity.access import access_of
-from madang.jobs import sweeps
+from madang.jobs import maintenance, sweeps
 from madang.jobs.actions import SOURCE
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Node, Run, Task, Watch
 from madang.ledger import queries as ledger
@@ -147,7 +148,9 @@ def history(job: Job, *, limit: int = 50) -> list[LogLine]:
 
 
 def watches() -> dict[str, Watch]:
-    return {watch.engine: watch for watch in Watch.objects.all()}
+    """What the poller last heard of each engine, with its `coming` maintenance (see `maintenance.windows_of`)."""
+    coming = RawSQL(maintenance.COMING, (), output_field=JSONField())  # noqa: S611
+    return {watch.engine: watch for watch in Watch.objects.annotate(coming=coming)}
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,9 @@ class Site:
         slurm = slurms()[name]
         return SlurmEngine(connect, slurm.runs, name, Commands(slurm.conf), path=slurm.path)
 
+    def partitions(self, name: str) -> Sequence[str]:
+        return list(Partition.objects.filter(cluster__code=name).order_by("id").values_list("name", flat=True))
+
     def admit(self, wish: Wish) -> Terms:
         """What the form offers is what is let in: nothing here is checked only by a page."""
         partition = (

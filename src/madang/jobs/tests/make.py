@@ -259,6 +259,9 @@ class PaperHost:
     def build(self, name: str) -> PaperEngine:
         return self.engine
 
+    def partitions(self, name: str) -> list[str]:
+        return ["h100", "a100"]
+
     def admit(self, wish: Wish) -> Terms:
         if wish.gpus > 8:
             raise Refused("A job has at most 8 GPUs here.", field="gpus")
