@@ -103,6 +103,8 @@ PAGES: dict[str, Where] = {
     "compute:script": _jobs,
     "compute:file": lambda t: [{"uuid": t.job.uuid, "path": p} for p in (t.file, "../out.log")],
     "compute:cancel": lambda t: [{"uuid": t.waiting.uuid}],
+    "compute:maintenance": lambda t: [{"id": t.maintenance.pk}],
+    "compute:withdraw_maintenance": lambda t: [{"id": t.maintenance.pk}],
     "compute:template": lambda t: [{"code": "train-ddp"}],
     "compute:drop_template": lambda t: [{"code": "train-ddp"}],
     "compute:project_file": lambda t: [{"id": t.kept.pk}],

@@ -35,7 +35,8 @@ from madang.identity import actions as identity
 from madang.identity.models import ApiToken, Invitation, Membership, Organization, Person, Role
 from madang.identity.tests import make as people
 from madang.jobs import actions as jobs
-from madang.jobs.models import Job
+from madang.jobs import maintenance
+from madang.jobs.models import Job, Maintenance
 from madang.outcomes import actions as outcomes
 from madang.outcomes.models import Outcome as OutcomeRow
 from madang.planning.models import Plan
@@ -105,6 +106,7 @@ class Tenant:
     swept: Job  # a sweep, not handed over
     kept: ProjectFile
     session: Session  # not handed over
+    maintenance: Maintenance  # to come, of all of its cluster
     outcome: OutcomeRow
     assignment: Assignment
     indicator: Indicator
@@ -290,6 +292,7 @@ def _tenant(mark: str, operator: Person) -> Tenant:
         waiting=again(waiting),
         swept=again(swept),
         session=again(session),
+        maintenance=closed_for(operator, lent[0]),
         outcome=again(outcome),
         assignment=again(assignment),
         indicator=indicator,
@@ -321,6 +324,14 @@ def _resources(operator: Person) -> list[Resource]:
         declared=True,
     )
     return [lent, catalog.resource("storage", actor=operator)]
+
+
+def closed_for(operator: Person, lent: Resource, days: int = 30) -> Maintenance:
+    """Two hours of maintenance in so many days."""
+    start = now() + timedelta(days=days)
+    engine = again(lent).partition.cluster.code
+    until = start + timedelta(hours=2)
+    return maintenance.announce(operator, engine=engine, starts_at=start, ends_at=until, reason="점검")
 
 
 def notice(officer: Person, program: Program, lent: list[Resource], *, publish: bool = True, **facts: Any) -> Call:
@@ -476,6 +487,7 @@ def enlarge(world: World, rows: int = 32) -> World:
         people.staff(Role.REVIEWER, "program", a.program.pk)
         program_make.source(actor=operator)
         program_make.indicator(a.program, actor=operator)
+        closed_for(operator, a.compute, days=31 + n)
         identity.make_token(a.lead, name=f"token {n}", days=10)
         if n < 8:  # an organization has no more of them waiting than 20
             identity.invite(a.lead, organization=a.organization, email=f"guest{n}@example.kr", role="member")

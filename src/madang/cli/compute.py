@@ -241,6 +241,13 @@ def _expected(found: dict[str, Any]) -> str:
     return f"; starts in about {middle} min, in 8 of 10 cases in {low} to {high}"
 
 
+def _after(coming: dict[str, Any], found: dict[str, Any]) -> str:
+    begins, ends = here(coming["starts_at"]), here(coming["ends_at"])
+    before = f"; with a limit of at most {found['fits_s'] // 60} min before" if found["fits_s"] >= 60 else ""
+    into = f"its limit reaches into the maintenance from {begins} to {ends}"
+    return f"from {here(found['earliest_at'])} at the earliest: {into}{before}"
+
+
 @answers
 def forecast(
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
@@ -267,6 +274,8 @@ def forecast(
         + _expected(found),
         "unknown": "not known: the engine hasn't answered lately",
     }[found["start"]]
+    if coming := found.get("maintenance"):
+        start = _after(coming, found)
     covered = "" if found["left_after"] >= 0 else " (not covered)"
     table(
         ["", ""],

@@ -17,7 +17,7 @@ from madang.identity.access import require
 from madang.identity.models import Person, Role
 from madang.jobs import engines
 from madang.jobs.engines import EngineWithFiles
-from madang.jobs.models import Maintenance, Node, Watch
+from madang.jobs.models import Job, Maintenance, Node, Watch
 from madang.workflow.alone import alone
 from madang.workflow.errors import Refused, Stale
 from madang.workflow.log import act
@@ -65,6 +65,10 @@ class Reach:
     def whole(self) -> bool:
         return not self.there
 
+    def touches(self, job: Job) -> bool:
+        """Whether a job that runs may still run when it begins."""
+        return bool(job.started_at and job.started_at + timedelta(seconds=job.limit_s) > self.window.starts_at)
+
 
 # In the row of the watch, which every page of computing reads anyway: a column of windows, the next one first.
 COMING: Final = """
@@ -85,7 +89,7 @@ WHERE m.engine = jobs_watch.engine AND m.withdrawn_at IS NULL AND m.ends_at > cl
 
 def windows_of(watch: Watch | None) -> list[Window]:
     """The windows of a watch that was read by `queries.watches`, the next one first."""
-    return [_window(row) for row in getattr(watch, "coming", ())]
+    return [_window(row) for row in watch.coming] if watch else []
 
 
 def _window(row: dict[str, Any]) -> Window:
@@ -127,9 +131,10 @@ def announce(
     ends_at: datetime,
     reason: str,
 ) -> Maintenance:
-    """Say that all nodes of an engine, those of a partition or those named are out of service for a time. What runs
-    there goes on; what would run into it waits. The engine is told at the poller's next look."""
+    """Say that all nodes of an engine, those of a partition or those named are out of service for a time, in whole
+    minutes. What runs there goes on; what would run into it waits. The engine is told at the poller's next look."""
     require(actor, Role.OPERATOR)
+    starts_at, ends_at = _minute(starts_at), _minute(ends_at)
     reason, errors = _reason(reason), _times(starts_at, ends_at, now())
     if not reason:
         errors["reason"] = _("Say why, in a line: tenants read it.")
@@ -166,7 +171,7 @@ def announce(
 def change(actor: Person, *, window: Maintenance, starts_at: datetime, ends_at: datetime, reason: str) -> Maintenance:
     """Move, lengthen or shorten it, or say the reason anew. One that has begun keeps its beginning."""
     require(actor, Role.OPERATOR)
-    reason = _reason(reason)
+    reason, starts_at, ends_at = _reason(reason), _minute(starts_at), _minute(ends_at)
     with act(actor, "change", on=window, reason=reason) as said:
         moment = _lock(window)
         errors = _times(starts_at, ends_at, moment, begun=window.starts_at if window.starts_at <= moment else None)
@@ -203,6 +208,10 @@ def _lock(window: Maintenance) -> datetime:
     return moment
 
 
+def _minute(instant: datetime) -> datetime:
+    return instant.replace(second=0, microsecond=0)
+
+
 def _reason(text: str) -> str:
     return " ".join(text.split())[:200]
 
@@ -210,7 +219,7 @@ def _reason(text: str) -> str:
 def _times(starts_at: datetime, ends_at: datetime, moment: datetime, begun: datetime | None = None) -> dict[str, str]:
     """What is wrong with these times, by field."""
     errors = {}
-    if begun and starts_at != begun:
+    if begun and starts_at != _minute(begun):
         errors["starts_at"] = _("It has begun: only its end and its reason can be changed.")
     elif not begun and starts_at < moment - LATE:
         errors["starts_at"] = _("This is in the past.")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -251,6 +254,9 @@ class Watch(models.Model):
     windows_at = models.DateTimeField(null=True)
     windows = models.CharField(max_length=64, blank=True)
     windows_held = models.CharField(max_length=400, blank=True)
+
+    coming: list[dict[str, Any]]  # its maintenance, and the database's clock: where `queries.watches` has read it
+    moment: datetime
 
 
 class NodeWish(models.TextChoices):

@@ -62,6 +62,7 @@ def reconcile(name: str) -> None:
     try:
         engine = engines.engine_named(name)
         snapshot = engine.poll()
+        maintenance.tell(watch, engine)  # also while the accounting is away: it may be what is mended
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
         if _due(watch, engine.sync_every_s):
@@ -78,7 +79,6 @@ def reconcile(name: str) -> None:
         if snapshot.complete:
             watch.answered_at = watch.asked_at
         _budgets(watch, engine)
-        maintenance.tell(watch, engine)
         _left_undone(engine, name, watch.asked_at, forgotten)
     except Unavailable as silent:
         watch.error = silent.message[:400]

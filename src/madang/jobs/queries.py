@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, JSONField, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, DateTimeField, Exists, Func, JSONField, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
@@ -148,9 +148,12 @@ def history(job: Job, *, limit: int = 50) -> list[LogLine]:
 
 
 def watches() -> dict[str, Watch]:
-    """What the poller last heard of each engine, with its `coming` maintenance (see `maintenance.windows_of`)."""
+    """What the poller last heard of each engine, with its `coming` maintenance (see `maintenance.windows_of`) and the
+    `moment` of reading."""
     coming = RawSQL(maintenance.COMING, (), output_field=JSONField())  # noqa: S611
-    return {watch.engine: watch for watch in Watch.objects.annotate(coming=coming)}
+    moment = Func(function="clock_timestamp", output_field=DateTimeField())
+    rows = Watch.objects.annotate(coming=coming, moment=moment)  # type: ignore[no-redef]
+    return {watch.engine: watch for watch in rows}
 
 
 @dataclass(frozen=True)

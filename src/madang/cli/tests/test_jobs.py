@@ -6,7 +6,7 @@ import doctest
 import json
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -20,6 +20,8 @@ from madang.cli.show import _lines
 from madang.client import Client, Problem
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
+from madang.identity.tests import make as identity
+from madang.jobs import maintenance
 from madang.jobs.models import Job, JobState, Task
 from madang.jobs.tests import make as jobs
 from madang.workflow.moment import now
@@ -451,6 +453,17 @@ def test_the_holder_of_nothing_is_told_where_to_look(terminal, tmp_path):
     assert answer.exit_code == 1
     assert "madang balance" in answer.stderr
     assert terminal("balance", MADANG_TOKEN=token).exit_code == 0
+
+
+@database
+def test_the_forecast_says_when_a_job_could_start_that_would_run_into_a_maintenance(world):
+    start = now() + timedelta(hours=2)
+    engine = world.allocation.resource.partition.cluster.code
+    facts = {"engine": engine, "starts_at": start, "ends_at": start + timedelta(hours=1), "reason": "fans"}
+    maintenance.announce(identity.operator(), **facts)
+    into = " ".join(world.type("forecast", "--time", "180").stdout.split())
+    assert ("at the earliest: its limit reaches into the maintenance" in into, "at most 11" in into) == (True, True)
+    assert "maintenance" not in world.type("forecast", "--time", "60").stdout
 
 
 @database

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from madang.engines.base import Diff, Maintenance
-from madang.engines.slurm.answers import moment
+from madang.engines.slurm.answers import instant, moment
 from madang.engines.slurm.commands import Commands
 
 OURS = re.compile(r"madang_([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
@@ -64,10 +64,10 @@ def observe(commands: Commands) -> dict[str, Seen]:
         name = OURS.fullmatch(fields.get("ReservationName", ""))
         if name and "MAINT" in flags and fields.get("Users") == "root":
             found[name[1]] = Seen(
-                start=int(fields["StartTime"]),
-                end=int(fields["EndTime"]),
-                partition=fields["PartitionName"] if "PART_NODES" in flags else "",
-                nodes=frozenset(names(fields["Nodes"])),
+                start=instant(fields.get("StartTime", "")) or 0,
+                end=instant(fields.get("EndTime", "")) or 0,
+                partition=fields.get("PartitionName", "") if "PART_NODES" in flags else "",
+                nodes=frozenset(names(fields.get("Nodes", ""))),
                 whole="ALL_NODES" in flags,
             )
     return found
@@ -83,8 +83,8 @@ def names(hosts: str) -> Iterator[str]:
 
 def _numbers(ranges: str) -> Iterator[str]:
     for part in ranges.split(","):
-        low, dash, high = part.partition("-")
-        if dash:
+        low, _dash, high = part.partition("-")
+        if low.isdigit() and high.isdigit():
             yield from (f"{n:0{len(low)}}" for n in range(int(low), int(high) + 1))
         else:
             yield part

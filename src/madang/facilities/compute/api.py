@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from madang.jobs import queries as job_queries
 from madang.jobs import sweeps
 from madang.jobs.checks import MOST_ARGUMENT, MOST_ARGUMENTS, MOST_INPUTS, MOST_SCRIPT_BYTES
 from madang.jobs.engines import inputs_of
+from madang.jobs.maintenance import Reach
 from madang.jobs.many import MOST
 from madang.jobs.many import Script as Asked
 from madang.jobs.models import Job
@@ -234,7 +236,20 @@ class BalancesOut(Schema):
     next: int | None = None
 
 
+class MaintenanceOut(Schema):
+    """When nodes of a partition are out of service: `out` of `there`, or all of them where both are 0. Jobs that would
+    run into it wait."""
+
+    starts_at: datetime
+    ends_at: datetime
+    reason: str
+    out: int
+    there: int
+
+
 class PartitionOut(Schema):
+    """`maintenance` is what is to come or goes on, the next one first."""
+
     resource: str
     name: str
     cluster: str
@@ -249,6 +264,7 @@ class PartitionOut(Schema):
     declared: bool
     sandbox: bool | None
     seen_at: datetime | None
+    maintenance: list[MaintenanceOut]
 
 
 class PartitionsOut(Schema):
@@ -283,6 +299,7 @@ class ForecastOut(Schema):
     "waits" (`expected` says how long) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
     slots and `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs that waited in the last month that was
     counted, how many started within what would have been said of them, before it and after it; eight of ten should.
+    What would run into a `maintenance` waits until `earliest_at`, or starts before with a limit of at most `fits_s`.
     """
 
     held: int
@@ -295,6 +312,9 @@ class ForecastOut(Schema):
     seen_at: datetime | None
     expected: ExpectedOut | None
     tested: TestedOut | None
+    maintenance: MaintenanceOut | None
+    earliest_at: datetime | None
+    fits_s: int
 
 
 class TaskOut(Schema):
@@ -422,6 +442,12 @@ OWN = (
 )
 
 
+def maintenance_out(reach: Reach) -> dict[str, Any]:
+    window = reach.window
+    facts = {"starts_at": window.starts_at, "ends_at": window.ends_at, "reason": window.reason}
+    return {**facts, "out": reach.out, "there": reach.there}
+
+
 def job_out(row: Job) -> dict[str, Any]:
     return {
         **{name: getattr(row, name) for name in OWN},
@@ -447,6 +473,7 @@ def partitions(request: HttpRequest) -> dict[str, Any]:
                 "queued": place.queued,
                 "sandbox": place.sandbox,
                 "seen_at": place.seen_at,
+                "maintenance": list(map(maintenance_out, place.windows)),
                 **{
                     name: getattr(place.partition, name)
                     for name in ("gpu_type", "gpus", "most_gpus", "longest_s", "memory_mb", "declared")
@@ -516,11 +543,13 @@ def forecast(
     gpus: Annotated[int, Query(ge=1, le=1024)],
     limit_s: Annotated[int, Query(ge=1, le=MAX_LIMIT_S)],
     tasks: Annotated[int, Query(ge=1, le=MAX_TASKS)] = 1,
-) -> queries.Forecast:
+) -> dict[str, Any]:
     offer = next((offer for offer in queries.offers(request.user) if offer.allocation.pk == allocation), None)
     if offer is None:
         raise queries.missing()
-    return queries.forecast(offer, gpus, limit_s, tasks)
+    said = queries.forecast(offer, gpus, limit_s, tasks)
+    facts = {field.name: getattr(said, field.name) for field in fields(said)}
+    return {**facts, "maintenance": maintenance_out(said.reach) if said.reach else None}
 
 
 @router.get("/templates", response={200: TemplatesOut} | PROBLEMS, auth=None, summary="Scripts to start from")

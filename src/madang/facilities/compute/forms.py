@@ -19,7 +19,7 @@ from madang.facilities.compute.queries import Offer
 from madang.jobs.checks import MOST_SCRIPT_BYTES
 from madang.jobs.sweeps import MOST_TABLE
 from madang.web import amounts
-from madang.web.forms import Form, TextField, Upload, Uploads, WholeNumber
+from madang.web.forms import Form, Instant, TextField, Upload, Uploads, WholeNumber
 
 TYPICAL_MINUTES = 60
 TYPICAL_SESSION_MINUTES = 120
@@ -330,6 +330,45 @@ class DrainForm(Form):
     reason = TextField(
         label=_("Reason"), max_length=200, help_text=_("In a line. Everybody who asks the cluster reads it.")
     )
+
+
+class WindowForm(Form):
+    """When nodes are out of service, and why."""
+
+    starts_at = Instant(label=pgettext_lazy("maintenance", "From"))
+    ends_at = Instant(label=pgettext_lazy("maintenance", "Until"))
+    reason = TextField(
+        label=_("Reason"), max_length=200, help_text=_("In a line. Tenants read it on the pages of their jobs.")
+    )
+
+
+class MaintenanceForm(WindowForm):
+    """Which nodes as well. `clusters` have their partitions."""
+
+    where = forms.ChoiceField(label=_("Where"))
+    nodes = TextField(
+        label=_("Only these nodes"),
+        max_length=20_000,
+        required=False,
+        help_text=_("Their names, with commas between. Empty: all of them."),
+    )
+    field_order = ("where", "nodes", "starts_at", "ends_at", "reason")
+
+    def __init__(self, clusters: Sequence[Cluster], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = []
+        for cluster in clusters:
+            choices.append((cluster.code, _("%(cluster)s: all of it") % {"cluster": cluster.name}))
+            choices += [
+                (f"{cluster.code}/{row.name}", f"{cluster.name}: {row.name}") for row in cluster.partitions.all()
+            ]
+        self.fields["where"].choices = choices  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["engine"], _slash, cleaned["partition"] = cleaned.pop("where", "").partition("/")
+        cleaned["nodes"] = cleaned.get("nodes", "").replace(",", " ").split()
+        return cleaned
 
 
 class AccountForm(Form):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
@@ -24,9 +24,11 @@ from madang.grants.models import Allocation, AllocationState, Grant, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
 from madang.identity.models import Role
+from madang.jobs import maintenance
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
-from madang.jobs.models import Job, Node, Run, Stray, Task, Watch, worst_case
+from madang.jobs.maintenance import Reach
+from madang.jobs.models import Job, Maintenance, Node, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.twin.backtest import Held
@@ -136,6 +138,8 @@ class Forecast:
     rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
     `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start, and `tested`
     how that held: of the latest month that was counted, None where there was too little to count.
+    `windows` is the maintenance that concerns it; if it would run into one (`reach`), it can start at `earliest_at`, or
+    before where its limit is at most `fits_s`.
     """
 
     held: int
@@ -148,6 +152,14 @@ class Forecast:
     seen_at: datetime | None
     expected: Expected | None = None
     tested: Held | None = None
+    windows: Sequence[Reach] = ()
+    reach: Reach | None = None
+    earliest_at: datetime | None = None
+    fits_s: int = 0
+
+    @property
+    def fits_minutes(self) -> int:
+        return self.fits_s // 60
 
     @property
     def covered(self) -> bool:
@@ -162,7 +174,7 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     own = None if krw is None or paid is None or whole is None else -(-krw * paid // whole) if whole else 0
     start, free, ahead, seen_at, expected, tested = Start.UNKNOWN, None, None, None, None, None
     watch = jobs.watches().get(offer.partition.cluster.code)
-    if watch and watch.answered_at and watch.answered_at + SILENT >= now():
+    if watch and watch.answered_at and watch.answered_at + SILENT >= watch.moment:
         spot = _place(offer.partition, watch, offer.rate)
         free, ahead, seen_at = spot.free, spot.queued, watch.answered_at
         start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS
@@ -173,7 +185,20 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
             expected = expect(live, gpus, limit_s, spot.free, past, policy=policy)
             last = offer.partition.backtests.first() if expected and expected.known else None
             tested = last.held if last and last.held.asked >= FEWEST_TESTED else None
-    return Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected, tested)
+    found = Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected, tested)
+    return _past_maintenance(found, watch, offer.partition.name, limit_s) if watch else found
+
+
+def _past_maintenance(found: Forecast, watch: Watch, partition: str, limit_s: int) -> Forecast:
+    """The twin knows no maintenance: what would run into one, by its limit, starts when it is over."""
+    begins = watch.moment + timedelta(seconds=found.expected.p50_s if found.expected else 0)
+    windows = maintenance.reaching(watch, partition)
+    reach, earliest = maintenance.run_into(windows, begins, timedelta(seconds=limit_s))
+    found = replace(found, windows=windows)
+    if reach is None:
+        return found
+    fits = max(0, int((reach.window.starts_at - begins).total_seconds()))
+    return replace(found, start=Start.WAITS, expected=None, tested=None, reach=reach, earliest_at=earliest, fits_s=fits)
 
 
 def rate_of(job: Job) -> Rate | None:
@@ -366,13 +391,15 @@ def open_project_file(file: ProjectFile) -> BinaryIO:
 
 @dataclass(frozen=True)
 class Place:
-    """A partition as the public sees it: how many of its slots are busy and how many jobs wait, when last looked at."""
+    """A partition as the public sees it: how many of its slots are busy and how many jobs wait, when last looked at;
+    and the maintenance that concerns it, the next one first."""
 
     partition: Partition
     busy: int
     queued: int
     watch: Watch | None
     rate: Rate | None = None
+    windows: Sequence[Reach] = ()
 
     @property
     def free(self) -> int:
@@ -405,7 +432,7 @@ def places(partitions: QuerySet[Partition] | None = None) -> list[Place]:
 def _place(partition: Partition, watch: Watch | None, rate: Rate | None) -> Place:
     slots = (watch.health if watch else {}).get("slots", [])
     count = next((row for row in slots if row["gpu_type"] == partition.gpu_type), {"busy": 0, "queued": 0})
-    return Place(partition, count["busy"], count["queued"], watch, rate)
+    return Place(partition, count["busy"], count["queued"], watch, rate, maintenance.reaching(watch, partition.name))
 
 
 def place(code: str) -> Place:
@@ -480,6 +507,31 @@ def node_for(person: Any, id: int) -> Node:
     if found is None:
         raise missing()
     return found
+
+
+def clusters() -> list[Cluster]:
+    """The clusters of the site with their partitions."""
+    return list(Cluster.objects.prefetch_related("partitions"))
+
+
+def windows(person: Any) -> list[Maintenance]:
+    """The maintenance that is to come or goes on (`begun`), of all clusters, the next one first."""
+    _require_keeper(person)
+    rows = Maintenance.objects.filter(withdrawn_at=None, ends_at__gt=Now()).select_related("announced_by")
+    return list(rows.annotate(begun=Q(starts_at__lte=Now())))
+
+
+def window_for(person: Any, id: int) -> Maintenance:
+    _require_keeper(person)
+    found = Maintenance.objects.filter(pk=id).select_related("announced_by").first()
+    if found is None:
+        raise missing()
+    return found
+
+
+def windows_on(job: Job) -> list[Reach]:
+    """The maintenance that concerns a job."""
+    return maintenance.reaching(jobs.watches().get(job.engine), job.partition)
 
 
 def health(person: Any) -> Health:

@@ -110,6 +110,7 @@ def _facts(row: Session) -> dict[str, Any]:
     moment = now()
     job, used = row.job, sessions.so_far(row, moment)
     rate = queries.rate_of(job)
+    windows = queries.windows_on(job) if job.waits in words.MAINTENANCE else []
     return {
         "session": row,
         "job": job,
@@ -118,7 +119,7 @@ def _facts(row: Session) -> dict[str, Any]:
         "used": used,
         "price": rate.price_of(used) if rate else None,
         "until": job.started_at + sessions.limit_of(job) if job.started_at and job.lives else None,
-        "waits": words.waits(job.waits),
+        "waits": words.waits(job.waits, windows, moment),
         "why": words.why(job.why),
     }
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from madang.facilities.compute import session_views, views
+from madang.facilities.compute import maintenance_views, session_views, views
 
 app_name = "compute"
 urlpatterns = [
@@ -10,6 +10,9 @@ urlpatterns = [
     path("clusters/add/", views.add_cluster, name="add_cluster"),
     path("metrics", views.figures, name="metrics"),
     path("nodes/", views.nodes, name="nodes"),
+    path("maintenance/add/", maintenance_views.add, name="add_maintenance"),
+    path("maintenance/<int:id>/", maintenance_views.change, name="maintenance"),
+    path("maintenance/<int:id>/withdraw/", maintenance_views.withdraw, name="withdraw_maintenance"),
     path("strays/", views.strays, name="strays"),
     path("excess/", views.excess, name="excess"),
     path("accounts/", views.accounts, name="accounts"),

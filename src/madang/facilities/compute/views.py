@@ -35,8 +35,8 @@ from madang.grants.models import Grant
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
+from madang.jobs import maintenance, sweeps
 from madang.jobs import queries as job_queries
-from madang.jobs import sweeps
 from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job, JobOutcome, JobState, Task
 from madang.web.ranges import download
@@ -116,6 +116,7 @@ def nodes(request: HttpRequest) -> HttpResponse:
         "seen": seen,
         "rows": [(row, forms[row.pk], words.node(row.state)) for row in seen.rows],
         "sums": [(state, words.node(state), *rest) for state, *rest in seen.sums],
+        "windows": queries.windows(request.user),
         "operates": access_of(request.user).holds(Role.OPERATOR),
         "more": f"?{kept}page={page + 1}" if seen.more else "",
         "before": f"?{kept}page={page - 1}" if page > 1 else "",
@@ -492,6 +493,8 @@ def _tasks(request: HttpRequest, row: Job) -> dict[str, Any]:
 
 def _facts(row: Job, part: Part) -> dict[str, Any]:
     removing, runs = queries.removing(row), job_queries.runs_of(row, part.number)
+    watch = job_queries.watches().get(row.engine) if row.lives else None
+    windows = maintenance.reaching(watch, row.partition)
     files = [] if removing else queries.files_of(row, part.number)
     return {
         "job": row,
@@ -499,7 +502,9 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "counts": (counts := _counts(row)),
         "failed": any(name not in ("completed", "running", "waiting") for name, _said, _many in counts),
         "steps": _steps(row),
-        "waits": words.waits(row.waits),
+        "waits": words.waits(row.waits, windows, watch.moment if watch else None),
+        "windows": windows,
+        "touched": [reach.window.id for reach in windows if reach.touches(row)],
         "why": words.why(row.why or (part.task.why if part.task else "")),
         "runs": runs,
         "report": queries.efficiency_of(row, runs) if not part.lives else None,
@@ -508,7 +513,7 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "removing": removing,
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
-        "watch": job_queries.watches().get(row.engine) if row.lives else None,
+        "watch": watch,
         "session": sessions.session_of(row),
     }
 

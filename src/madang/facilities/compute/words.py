@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from madang.jobs.maintenance import Reach
+from madang.web.templatetags.madang import seoul
 
-def waits(reason: str) -> str:
-    """Why a job is still in the queue."""
+MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", "NodesDown")  # why a job waits, where it may be for a maintenance
+
+
+def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = None) -> str:
+    """Why a job is still in the queue. `windows`: the maintenance that concerns it, the next one first, at `moment`."""
+    window = windows[0].window if windows else None
+    if window and moment and reason in MAINTENANCE:
+        when = {"start": seoul(window.starts_at), "end": seoul(window.ends_at)}
+        if window.starts_at <= moment:
+            return _("The nodes that it needs are in maintenance until %(end)s.") % when
+        if reason != "NodesDown":
+            said = _("Its time limit reaches into the maintenance from %(start)s to %(end)s: it starts after that.")
+            return said % when
     return {
+        "Maintenance": _("Its time limit reaches into a maintenance: it starts after that."),
         "Resources": _("It is next: it waits until enough GPUs are free."),
         "Priority": _("Other jobs are before it."),
         "ArrayLimit": _("As many of its tasks run as may run at once."),

