@@ -11,7 +11,7 @@ from madang.twin.backtest import backtest
 from madang.web.templatetags.madang import SEOUL
 from madang.workflow.moment import now
 
-BEFORE = timedelta(days=31)  # what ran and waited as the month began, and what jobs had taken of their limits until then
+BEFORE = timedelta(days=31)  # also read: what ran as the month began, and what jobs had taken of their limits
 
 
 def last_month(moment: datetime) -> date:

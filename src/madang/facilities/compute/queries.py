@@ -136,10 +136,10 @@ class Forecast:
     """What a job would take before it is submitted. `held` is its worst case in GPU-seconds, over all of its tasks;
     `krw` that at list price and `own_krw` the organization's own share of it by its agreement, both None without a
     rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
-    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start, and `tested`
-    how that held: of the latest month that was counted, None where there was too little to count.
-    `windows` is the maintenance that concerns it; if it would run into one (`reach`), it can start at `earliest_at`, or
-    before where its limit is at most `fits_s`.
+    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start, and
+    `tested` how that held in the last month that was counted, None where there was too little to count. `windows` is
+    the maintenance that concerns it; if it would run into one (`reach`), it can start at `earliest_at`, or before where
+    its limit is at most `fits_s`.
     """
 
     held: int

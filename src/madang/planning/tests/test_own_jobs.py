@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
 from madang.facilities.compute.tests import make as compute
 from madang.grants.models import Allocation
 from madang.identity.tests import make as people
-from madang.jobs.models import Job, Run
+from madang.jobs.models import Run
 from madang.planning import actions, records
 from madang.planning.models import Plan
 from madang.planning.spec import again, wanted_by
@@ -23,25 +22,12 @@ pytestmark = pytest.mark.django_db
 HOUR = 3600
 
 
-def ran(row: Allocation, count: int, *, gpus: int = 4, hours: int = 1, gpu_type: str = "h100", ago: int = 0) -> None:
-    """So many ended jobs over the 50 days up to `ago` days ago, each with one run."""
-    person, at = people.lead_of(row.grant.organization), now() - timedelta(days=ago)
-    facts = {
-        "allocation": row, "person": person, "engine": "c", "partition": gpu_type, "gpu_type": gpu_type, "memory_mb": 1,
-        "script": "#!/bin/sh\n", "gpus": gpus, "limit_s": 2 * hours * HOUR, "state": "ended",
-        "outcome": "completed",
-    }  # fmt: skip
+def ran(row: Allocation, count: int, *, gpus: int = 4, hours: int = 1, ago: int = 0, **facts: str) -> None:
+    """So many ended jobs over the 50 days up to `ago` days ago."""
+    at = now() - timedelta(days=ago)
     begins = [at - timedelta(days=50) * (count - number) / count for number in range(count)]
-    jobs = Job.objects.bulk_create(
-        Job(uuid=uuid4(), name=f"작업 {number}", submitted_at=begin, **facts) for number, begin in enumerate(begins)
-    )
-    Run.objects.bulk_create(
-        Run(
-            job=job, key=str(job.uuid), attempt=1, outcome="completed", started_at=begin + timedelta(seconds=60),
-            ended_at=begin + timedelta(seconds=60 + hours * HOUR), gpu_seconds=gpus * hours * HOUR,
-        )
-        for job, begin in zip(jobs, begins, strict=True)
-    )  # fmt: skip
+    wait, run = timedelta(minutes=1), timedelta(hours=hours)
+    compute.recorded(row, [(one, one + wait, one + wait + run, gpus, 2 * hours * HOUR) for one in begins], **facts)
 
 
 def own(row: Allocation) -> str:

@@ -15,7 +15,7 @@ HOUR = 3600
 
 def history(jobs: int, seed: int) -> list[Stint]:
     """Jobs on a busy machine, first come, first served, each a random part of its limit."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     submit, run, size, limit, at = [], [], [], [], 0
     for _ in range(jobs):
         at += int(random.expovariate(1 / 1100))

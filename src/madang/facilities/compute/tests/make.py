@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from madang.facilities.compute.models import Cluster, Partition, Session, Sessio
 from madang.grants.models import Allocation, Grant
 from madang.identity.models import Person
 from madang.identity.tests import make as identity
-from madang.jobs.models import Job
+from madang.jobs.models import Job, Run
 from madang.jobs.tests import make as jobs
 
 SCRIPT = jobs.SCRIPT
@@ -142,3 +143,25 @@ def wrote(job: Job, log: bytes = b"", task: int = 0, **files: bytes) -> None:
     for name, content in files.items():
         (path / "work" / name.replace("_", ".")).write_bytes(content)
     Job.objects.filter(pk=job.pk, told_at=None).update(told_at=job.submitted_at)
+
+
+def recorded(row: Allocation, rows: Iterable[tuple[datetime, datetime, datetime, int, int]], **facts: Any) -> None:
+    """Jobs that have ended, each with one run, as a history has them: submitted, started, ended, GPUs, limit in s."""
+    rows = list(rows)
+    where = row.resource.partition
+    known = {
+        "allocation": row, "person": identity.lead_of(row.grant.organization), "engine": where.cluster.code, "name": "지난",
+        "partition": where.name, "gpu_type": where.gpu_type, "memory_mb": 1, "script": "#!/bin/sh\n", "state": "ended",
+        "outcome": "completed", **facts,
+    }  # fmt: skip
+    made = Job.objects.bulk_create(
+        Job(uuid=uuid4(), submitted_at=submitted, gpus=gpus, limit_s=limit_s, **known)
+        for submitted, _started, _ended, gpus, limit_s in rows
+    )
+    Run.objects.bulk_create(
+        Run(
+            job=job, key=str(job.uuid), attempt=1, outcome="completed", started_at=started, ended_at=ended,
+            gpu_seconds=gpus * int((ended - started).total_seconds()),
+        )
+        for job, (_submitted, started, ended, gpus, _limit) in zip(made, rows, strict=True)
+    )  # fmt: skip

@@ -60,6 +60,7 @@ def test_a_job_by_the_api_from_balance_to_log():
         "earliest_at": None,
         "fits_s": 0,
         "expected": None,
+        "tested": None,
     }
     answer = submit(client, row, arguments=["--epochs", "3"])
     assert answer.status_code == 201
