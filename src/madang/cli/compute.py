@@ -272,6 +272,7 @@ def forecast(
         "now": f"at once: {found['free']} slots were free at {seen}",
         "waits": f"it waits: {found['ahead']} tasks were before it, {found['free']} slots free at {seen}"
         + _expected(found),
+        "closed": "not before its machines take jobs again: nothing is started there now",
         "unknown": "not known: the engine hasn't answered lately",
     }[found["start"]]
     if coming := found.get("maintenance"):

@@ -352,11 +352,14 @@ class Warn:
 
 @dataclass(frozen=True)
 class SlotCount:
+    """Of one type of GPU. `closed`: so many of the slots are where nothing is started now, whether busy or not."""
+
     gpu_type: str
     slots: int
     busy: int
     declared: bool
     queued: int
+    closed: int = 0
 
 
 NODE_STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "down", "unknown")

@@ -263,7 +263,8 @@ class LocalEngine(RunFolders):
             warnings.append(Warn("root", "the dispatcher runs as root: run it as an ordinary user"))
         if machine and machine["memory_limit"] != "systemd":
             warnings.append(Warn("memory_watch", "no cgroup for a job's memory: it is looked at every half second"))
-        if not has_room(self.runs, self.least_free):
+        full, late = not has_room(self.runs, self.least_free), lag is None or lag > STALE_S
+        if full:
             warnings.append(Warn("disk_full", f"fewer than {self.least_free} bytes are free: nothing starts"))
         if any(slot["declared"] for slot in slots):
             warnings.append(Warn("declared", "some slots are only declared: runs on them see no GPU"))
@@ -272,8 +273,12 @@ class LocalEngine(RunFolders):
         if machine and machine["drained"]:
             text = f"these nodes take no jobs: {self.machine} ({machine['drained']})"
             warnings.append(Warn("nodes_drained", text))
-        counts = tuple(SlotCount(s["gpu_type"], s["slots"], s["busy"], s["declared"], s["queued"]) for s in slots)
-        nodes = (self._node(machine, counts, late=lag is None or lag > STALE_S),) if machine else ()
+        closed = full or late or bool(machine and machine["drained"])
+        counts = tuple(
+            SlotCount(s["gpu_type"], s["slots"], s["busy"], s["declared"], s["queued"], s["slots"] if closed else 0)
+            for s in slots
+        )
+        nodes = (self._node(machine, counts, late=late),) if machine else ()
         return Health(True, lag, counts, bool(machine and machine["sandbox"]), tuple(warnings), nodes=nodes)
 
     def _node(self, machine: dict[str, Any], counts: Sequence[SlotCount], *, late: bool) -> NodeState:

@@ -127,6 +127,7 @@ def test_c16_a_drained_node_finishes_what_runs_starts_nothing_more_and_takes_job
         assert rig.ended(busy).outcome == "completed"
         seen = rig.until(lambda: next((n for n in rig.engine.health().nodes if n.state == "drained"), None))
         assert not seen.takes_jobs
+        assert not any(s.slots - s.closed for s in rig.engine.health().slots if s.gpu_type == node.gpu_type)
         assert seen.reason.replace("\n", " ") == "a fan, is loud"
         live = rig.until(lambda: (run := rig.live(waits)) and run.reason == "NodesDown" and run)
         assert live.state == "queued"

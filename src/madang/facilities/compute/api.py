@@ -248,7 +248,8 @@ class MaintenanceOut(Schema):
 
 
 class PartitionOut(Schema):
-    """`maintenance` is what is to come or goes on, the next one first."""
+    """`closed` of its GPUs are where nothing is started now. `maintenance` is what is to come or goes on, the next one
+    first."""
 
     resource: str
     name: str
@@ -257,6 +258,7 @@ class PartitionOut(Schema):
     gpu_type: str
     gpus: int
     busy: int
+    closed: int
     queued: int
     most_gpus: int
     longest_s: int
@@ -296,7 +298,7 @@ class TestedOut(Schema):
 class ForecastOut(Schema):
     """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
     price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
-    "waits" (`expected` says how long) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
+    "waits" (`expected` says how long), "closed" (nothing is started there now) or "unknown" (the engine hasn't answered lately, the rest is null then): `free`
     slots and `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs that waited in the last month that was
     counted, how many started within what would have been said of them, before it and after it; eight of ten should.
     What would run into a `maintenance` waits until `earliest_at`, or starts before with a limit of at most `fits_s`.
@@ -306,7 +308,7 @@ class ForecastOut(Schema):
     krw: int | None
     own_krw: int | None
     left_after: int
-    start: Literal["now", "waits", "unknown"]
+    start: Literal["now", "waits", "closed", "unknown"]
     free: int | None
     ahead: int | None
     seen_at: datetime | None
@@ -470,6 +472,7 @@ def partitions(request: HttpRequest) -> dict[str, Any]:
                 "cluster": place.partition.cluster.code,
                 "partition": place.partition.name,
                 "busy": place.busy,
+                "closed": place.closed,
                 "queued": place.queued,
                 "sandbox": place.sandbox,
                 "seen_at": place.seen_at,

@@ -128,6 +128,7 @@ class Start(StrEnum):
 
     NOW = "now"  # enough slots are free and nothing waits
     WAITS = "waits"  # others are before it, or too few slots are free: for how long, nobody can say
+    CLOSED = "closed"  # nothing is started there now: its nodes take no jobs, or their disk is full
     UNKNOWN = "unknown"  # the engine hasn't answered lately
 
 
@@ -177,7 +178,7 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     if watch and watch.answered_at and watch.answered_at + SILENT >= watch.moment:
         spot = _place(offer.partition, watch, offer.rate)
         free, ahead, seen_at = spot.free, spot.queued, watch.answered_at
-        start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS
+        start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS if spot.open else Start.CLOSED
         if start is Start.WAITS:
             cluster = offer.partition.cluster
             live, past = jobs.crowd(cluster.code, offer.partition.name)
@@ -391,8 +392,8 @@ def open_project_file(file: ProjectFile) -> BinaryIO:
 
 @dataclass(frozen=True)
 class Place:
-    """A partition as the public sees it: how many of its slots are busy and how many jobs wait, when last looked at;
-    and the maintenance that concerns it, the next one first."""
+    """A partition as the public sees it: how many of its slots are busy, how many are `closed` (nothing is started
+    there now) and how many jobs wait, when last looked at; and the maintenance that concerns it, the next one first."""
 
     partition: Partition
     busy: int
@@ -400,10 +401,15 @@ class Place:
     watch: Watch | None
     rate: Rate | None = None
     windows: Sequence[Reach] = ()
+    closed: int = 0
+
+    @property
+    def open(self) -> int:
+        return max(0, self.partition.gpus - self.closed)
 
     @property
     def free(self) -> int:
-        return max(0, self.partition.gpus - self.busy)
+        return max(0, self.open - self.busy)
 
     @property
     def busy_share(self) -> int:
@@ -430,9 +436,12 @@ def places(partitions: QuerySet[Partition] | None = None) -> list[Place]:
 
 
 def _place(partition: Partition, watch: Watch | None, rate: Rate | None) -> Place:
-    slots = (watch.health if watch else {}).get("slots", [])
-    count = next((row for row in slots if row["gpu_type"] == partition.gpu_type), {"busy": 0, "queued": 0})
-    return Place(partition, count["busy"], count["queued"], watch, rate, maintenance.reaching(watch, partition.name))
+    slots = (watch.health if watch else {}).get("slots")
+    none = {"busy": 0, "queued": 0, "slots": partition.gpus if slots is None else 0}
+    count = next((row for row in slots or () if row["gpu_type"] == partition.gpu_type), none)
+    closed = max(0, partition.gpus - count.get("slots", partition.gpus) + count.get("closed", 0))
+    windows = maintenance.reaching(watch, partition.name)
+    return Place(partition, count["busy"], count["queued"], watch, rate, windows, closed)
 
 
 def place(code: str) -> Place:

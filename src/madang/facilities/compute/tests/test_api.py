@@ -207,8 +207,8 @@ def test_a_forecast_counts_every_task_and_says_what_it_waits_for():
     client = program(jobs.holder(row))
     asked = {"allocation": row.pk, "gpus": 2, "limit_s": 3600, "tasks": 6}
 
-    def heard(busy, queued, seconds=1):
-        slots = [{"gpu_type": where.gpu_type, "slots": 8, "busy": busy, "queued": queued}]
+    def heard(busy, queued, seconds=1, **more):
+        slots = [{"gpu_type": where.gpu_type, "slots": 8, "busy": busy, "queued": queued, **more}]
         Watch.objects.update_or_create(
             engine=where.cluster.code,
             defaults={"answered_at": now() - timedelta(seconds=seconds), "health": {"slots": slots, "lag_s": 1}},
@@ -221,6 +221,18 @@ def test_a_forecast_counts_every_task_and_says_what_it_waits_for():
     assert heard(busy=7, queued=0) == ("waits", 1, 0)
     assert heard(busy=2, queued=3) == ("waits", 6, 3)
     assert heard(busy=0, queued=0, seconds=60) == ("unknown", None, None)
+    assert heard(busy=1, queued=0, closed=4) == ("now", 3, 0)
+    assert heard(busy=3, queued=0, closed=4) == ("waits", 1, 0)
+    # A drained node, a full disk: as long as that lasts, nobody can say when anything starts.
+    assert heard(busy=0, queued=0, closed=8) == ("closed", 0, 0)
+    assert heard(busy=2, queued=5, closed=8) == ("closed", 0, 5)
+    assert heard(busy=0, queued=0, slots=0) == ("closed", 0, 0)
+    (place,) = client.get(f"{BASE}/partitions").json()["items"]
+    assert (place["gpus"], place["closed"]) == (8, 8)
+    page = Client(HTTP_ACCEPT_LANGUAGE="en")
+    page.force_login(jobs.holder(row))
+    assert "nothing is started there now" in page.get("/compute/jobs/new/", asked | {"minutes": 60}).content.decode()
+    assert "8 take no jobs now" in page.get(f"/compute/partitions/{where.resource.code}/").content.decode()
 
 
 def test_a_job_that_waits_is_told_when_it_starts_from_everybodys_past_and_sees_nobodys_job():
