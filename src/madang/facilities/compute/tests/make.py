@@ -151,7 +151,7 @@ def recorded(row: Allocation, rows: Iterable[tuple[datetime, datetime, datetime,
     where = row.resource.partition
     known = {
         "allocation": row, "person": identity.lead_of(row.grant.organization), "engine": where.cluster.code,
-        "name": "지난 작업", "partition": where.name, "gpu_type": where.gpu_type, "memory_mb": 1, "script": "#!/bin/sh\n",
+        "name": "past", "partition": where.name, "gpu_type": where.gpu_type, "memory_mb": 1, "script": "#!/bin/sh\n",
         "state": "ended", "outcome": "completed", **facts,
     }  # fmt: skip
     made = Job.objects.bulk_create(
