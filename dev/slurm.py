@@ -443,16 +443,16 @@ def require_machine() -> None:
         raise NotHere("a cluster needs /sys, which is not mounted here")
 
 
-def lacking() -> list[str]:
+def lacking(packages: Sequence[str] = PACKAGES) -> list[str]:
     """The packages that are not installed."""
-    asked = subprocess.run(["dpkg-query", "-W", "-f=${Package} ${Status}\n", *PACKAGES], capture_output=True, text=True)
+    asked = subprocess.run(["dpkg-query", "-W", "-f=${Package} ${Status}\n", *packages], capture_output=True, text=True)
     there = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith("ok installed")}
-    return [package for package in PACKAGES if package not in there]
+    return [package for package in packages if package not in there]
 
 
-def install() -> None:
+def install(packages: Sequence[str] = PACKAGES) -> None:
     """Install what is lacking, without letting the packages start daemons of their own."""
-    wanted = lacking()
+    wanted = lacking(packages)
     if not wanted:
         return
     ours = not POLICY.exists()

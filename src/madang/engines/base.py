@@ -25,6 +25,7 @@ MAX_INLINE = 64 << 20  # bytes of all files that are given by content
 MAX_FILES = 1000
 MAX_TASKS = 10_000
 MAX_LIMIT_S = 90 * 86_400
+APART_S = 5.0  # clocks that differ more are worth a warning: NTP keeps them within a second
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # accounts, budgets, users, partitions, GPU types
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

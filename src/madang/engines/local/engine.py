@@ -6,6 +6,7 @@ Nothing here starts a process; the dispatcher does. Everything here may be calle
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from madang.engines.base import (
+    APART_S,
     Conflict,
     Cursor,
     Diff,
@@ -252,7 +254,8 @@ class LocalEngine(RunFolders):
                 [self.machine, self.machine],
             ).fetchall()
             machine = cur.execute(MACHINE, [self.machine]).fetchone()
-            lag, _ = self._lag(conn)
+            lag, there = self._lag(conn)
+            ahead = round(time.time() - there.timestamp())
         warnings = []
         if lag is None or lag > STALE_S:
             since = "has never run" if lag is None else f"has not looked for {int(lag)} s"
@@ -263,6 +266,8 @@ class LocalEngine(RunFolders):
             warnings.append(Warn("root", "the dispatcher runs as root: run it as an ordinary user"))
         if machine and machine["memory_limit"] != "systemd":
             warnings.append(Warn("memory_watch", "no cgroup for a job's memory: it is looked at every half second"))
+        if abs(ahead) > APART_S:
+            warnings.append(Warn("clocks", f"these clocks aren't the database's: this machine {ahead:+d} s"))
         full, late = not has_room(self.runs, self.least_free), lag is None or lag > STALE_S
         if full:
             warnings.append(Warn("disk_full", f"fewer than {self.least_free} bytes are free: nothing starts"))

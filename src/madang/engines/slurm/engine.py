@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -39,10 +39,12 @@ from madang.engines.base import (
     Sample,
     Snapshot,
     State,
+    Unavailable,
     UsageRow,
 )
-from madang.engines.slurm import accounts, answers, records, reservations, watch
+from madang.engines.slurm import accounts, answers, clocks, records, reservations, watch
 from madang.engines.slurm.answers import Live
+from madang.engines.slurm.clocks import Clocks
 from madang.engines.slurm.commands import PATH, Commands, Unclear
 from madang.engines.slurm.handing import SharedRunFolders, given, marks, prepare, wrapper
 from madang.engines.slurm.records import Known, Send, owned
@@ -51,7 +53,7 @@ from madang.engines.stored import Connect, answering, described, digest
 PAGE = 2000
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
 SYNC_EVERY_S = 10.0  # a command of the accounting takes up to half a second, whatever it says
-KNOWN_S = 60.0  # so long the sizes of the nodes are taken for granted
+KNOWN_S = 60.0  # so long the sizes of the nodes and the clocks are taken for granted
 LOCK_JOB: Final = "SELECT pg_advisory_lock(hashtextextended('madang slurm job ' || %s, 0))"
 UNLOCK_JOB: Final = "SELECT pg_advisory_unlock(hashtextextended('madang slurm job ' || %s, 0))"
 
@@ -82,6 +84,7 @@ class SlurmEngine(SharedRunFolders):
         self.connect, self.cluster, self.commands, self.confirmed_s = connect, cluster, commands, confirmed_s
         self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
         self._most_at = 0.0
+        self._clocks, self._clocks_at = clocks.IN_STEP, 0.0
         self._settled: set[bytes] = set()  # see records.collect
 
     # ── a job goes in once ──
@@ -99,7 +102,7 @@ class SlurmEngine(SharedRunFolders):
             row = self._row(conn, spec, attempt, mark)
             sends = records.sends(conn, self.cluster, job=spec.job, attempt=attempt)
             last = sends[-1] if sends else None
-            if last is not None and last.slurm_id is None and (found := self._find(last)):
+            if last is not None and last.slurm_id is None and (found := self._find(conn, last)):
                 self._received(conn, last, found)
                 last = replace(last, slurm_id=found[0], submit=found[1])
             if last is None or last.slurm_id is None:
@@ -166,7 +169,7 @@ class SlurmEngine(SharedRunFolders):
             raise _with_field(refused) from None
         except Unclear:
             mine = records.sends(conn, self.cluster, job=spec.job, attempt=attempt)[-1]
-            found = self._find(mine)  # may be Unavailable as well: then the next one looks
+            found = self._find(conn, mine)  # may be Unavailable as well: then the next one looks
             if not found:
                 raise
             self._received(conn, mine, found)
@@ -220,16 +223,23 @@ class SlurmEngine(SharedRunFolders):
                 [job, attempt],
             )
 
-    def _find(self, send: Send) -> tuple[int, int] | None:
+    def _find(self, conn: psycopg.Connection[Any], send: Send) -> tuple[int, int] | None:
         """Slurm's id and second of a submission that left no answer: first among what lives, then what has ended."""
+        apart = self._apart(conn)
         for seen in self._queue("-u", send.user):
-            if owned(seen.owner, [send]):
+            if owned(seen.owner, [send], apart):
                 return seen.owner.slurm_id, seen.owner.submit
-        since = int(send.sent_at.timestamp()) - 60
+        since = int(send.sent_at.timestamp() + apart.asked) - 60
         for row in records.ask(self.commands, since, "-u", send.user):
-            if owned(row.owner, [send]):
+            if owned(row.owner, [send], apart):
                 return row.owner.slurm_id, row.owner.submit
         return None
+
+    def _apart(self, conn: psycopg.Connection[Any]) -> Clocks:
+        """How the clocks stand to each other, looked at now and then."""
+        if not self._clocks_at or time.monotonic() - self._clocks_at > KNOWN_S:
+            self._clocks, self._clocks_at = clocks.read(conn, self.commands, self.runs), time.monotonic()
+        return self._clocks
 
     def _received(self, conn: psycopg.Connection[Any], send: Send, found: tuple[int, int]) -> None:
         with conn.transaction():
@@ -243,20 +253,21 @@ class SlurmEngine(SharedRunFolders):
     ) -> int:
         """What to do with a job that was handed over before: nothing, as long as Slurm knows it or it may still run."""
         assert last.slurm_id is not None
-        if not row["open"] or datetime.now(UTC) - last.sent_at < timedelta(seconds=self.confirmed_s):
+        apart = self._apart(conn)
+        if not row["open"] or time.time() + apart.database - last.sent_at.timestamp() < self.confirmed_s:
             return last.slurm_id
         with conn.transaction():
-            given_up = records.given_up(conn, self.cluster, last)
+            given_up = records.given_up(conn, self.cluster, last, apart)
         if given_up:
             return self._send(conn, spec, attempt, last.send + 1, given_up)
-        if self._find(last):
+        if self._find(conn, last):
             return last.slurm_id
-        records.collect(conn, self.commands, self.cluster, self.runs)
+        records.collect(conn, self.commands, self.cluster, self.runs, clocks=apart)
         with conn.transaction():
             ended = records.final_tasks(conn, spec.job, attempt)
         again = []
         for task in sorted(set(range(spec.tasks)) - ended):
-            left = marks(self.runs, RunKey(spec.job, task, attempt), last.send)
+            left = marks(self.runs, RunKey(spec.job, task, attempt), last.send, apart)
             if left.started is None:
                 again.append(task)
             elif left.fresh and left.ended is None:
@@ -281,11 +292,12 @@ class SlurmEngine(SharedRunFolders):
                 row = conn.execute("SELECT clock_timestamp()").fetchone()
             sends = records.sends(conn, self.cluster)
             counts = records.counts(conn, self.cluster)
-            known = Known(sends)
+            apart = self._apart(conn)
+            known = Known(sends, apart)
             self._confirm(conn, seen, known)
         assert row
         places: dict[str, int] = {}
-        runs = [run for live in seen for run in _runs(self.cluster, live, known, counts, places)]
+        runs = [run for live in seen for run in _runs(self.cluster, live, known, counts, places, apart)]
         return Snapshot(at=row[0], complete=True, runs=tuple(runs), lag_s=0.0)
 
     def _confirm(self, conn: psycopg.Connection[Any], seen: Sequence[Live], known: Known) -> None:
@@ -307,12 +319,13 @@ class SlurmEngine(SharedRunFolders):
         """End what lives of a job. By what Slurm says is this job's, never by an id alone: it may be another's now."""
         with answering(self.connect) as conn:
             sends = records.sends(conn, self.cluster, job=job)
-        if not sends:
-            return
+            if not sends:
+                return
+            apart = self._apart(conn)
         user = sends[0].user
         wanted = set()
         for live in self._queue("-u", user):
-            if (live.state in answers.WAITING or live.state in answers.RUNNING) and owned(live.owner, sends):
+            if (live.state in answers.WAITING or live.state in answers.RUNNING) and owned(live.owner, sends, apart):
                 if task is None:
                     wanted.add(str(live.owner.slurm_id))
                 elif task in live.tasks:
@@ -336,7 +349,7 @@ class SlurmEngine(SharedRunFolders):
         with answering(self.connect) as conn:
             rows = records.page(conn, self.cluster, int(since or 0), size + 1)
             if len(rows) <= size:
-                records.collect(conn, self.commands, self.cluster, self.runs, self._settled)
+                records.collect(conn, self.commands, self.cluster, self.runs, self._settled, self._apart(conn))
                 rows = records.page(conn, self.cluster, int(since or 0), size + 1)
         more, rows = len(rows) > size, rows[:size]
         return Page(tuple(row for _seq, row in rows), Cursor(str(rows[-1][0])) if rows else since, more)
@@ -359,7 +372,12 @@ class SlurmEngine(SharedRunFolders):
             counted = records.counted(conn, self.cluster)
             lag = records.lag(conn, self.cluster)
             sends = records.sends(conn, self.cluster)
-        return watch.health(self.commands, self.runs, lag, counted, sends)
+            self._clocks_at = 0.0
+            try:
+                apart = self._apart(conn)
+            except Unavailable:  # then `watch` says so
+                apart = clocks.IN_STEP
+        return watch.health(self.commands, self.runs, lag, counted, sends, apart)
 
     def maintain(self, wanted: Sequence[Maintenance]) -> Diff:
         """As reservations for maintenance: Slurm starts nothing that would run into one. See `reservations`."""
@@ -415,6 +433,7 @@ def _runs(
     known: Known,
     counts: dict[tuple[UUID, int, int], tuple[int, bool]],
     places: dict[str, int],
+    apart: Clocks,
 ) -> Iterator[LiveRun]:
     waits, works = live.state in answers.WAITING, live.state in answers.RUNNING
     send = known.owned(live.owner)
@@ -445,10 +464,16 @@ def _runs(
             declared=not live.gpu_type,
             reason=_reason(live) if waits else "" if works else "Accounting",
             place=place,
-            starts_at=answers.moment(live.start) if waits and live.start and live.start > time.time() else None,
+            starts_at=_forecast(live, apart) if waits else None,
             posix_user=live.owner.user,
             bare=send is None,
         )
+
+
+def _forecast(live: Live, apart: Clocks) -> datetime | None:
+    """When a waiting job may start, by the database's clock; None where that would be in the past."""
+    ahead = (live.start or 0) - time.time() - apart.controller
+    return answers.moment(round(time.time() + ahead + apart.database)) if ahead > 0 else None
 
 
 def _reason(live: Live) -> str:

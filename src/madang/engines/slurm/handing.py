@@ -13,6 +13,7 @@ from pathlib import Path
 
 from madang.engines.base import JobSpec, Rejected, RunKey
 from madang.engines.local.folders import FOLDER, MAX_LOG_READ, RunFolders, place
+from madang.engines.slurm.clocks import IN_STEP, Clocks
 
 WRAPPER = Path(__file__).parent / "wrapper.sh"
 DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
@@ -97,19 +98,21 @@ def _own(path: Path, owner: pwd.struct_passwd) -> None:
 
 @dataclass(frozen=True)
 class Marks:
-    """What the wrapper of a submission left: seconds since 1970, None where it left nothing."""
+    """What the wrapper of a submission left: seconds since 1970 by the controller's clock, None where it left nothing.
+    `seen` is when they were looked at, by the same clock."""
 
     started: int | None
     alive: int | None
     ended: int | None
     exit_code: int | None
+    seen: float = float("inf")
 
     @property
     def fresh(self) -> bool:
-        return self.alive is not None and time.time() - self.alive < DEAD_S
+        return self.alive is not None and self.seen - self.alive < DEAD_S
 
 
-def marks(runs: Path, key: RunKey, send: int) -> Marks:
+def marks(runs: Path, key: RunKey, send: int, clocks: Clocks = IN_STEP) -> Marks:
     """The marks of the newest start of this submission. They are written by the user: evidence, never a bill."""
     folder = place(runs, key)
     try:
@@ -122,17 +125,19 @@ def marks(runs: Path, key: RunKey, send: int) -> Marks:
     start = max((start for start in starts if start.isdigit()), key=int)
     alive, ended = folder / f"alive.{send}.{start}", folder / f"ended.{send}.{start}"
     words = _small(ended).split()
+    started = _changed(folder / f"started.{send}.{start}", clocks)
     return Marks(
-        started=_changed(folder / f"started.{send}.{start}"),
-        alive=_changed(alive) or _changed(folder / f"started.{send}.{start}"),
-        ended=_changed(ended),
+        started=started,
+        alive=_changed(alive, clocks) or started,
+        ended=_changed(ended, clocks),
         exit_code=int(words[0]) if words and words[0].isdigit() else None,
+        seen=time.time() + clocks.controller,
     )
 
 
-def _changed(path: Path) -> int | None:
+def _changed(path: Path, clocks: Clocks) -> int | None:
     try:
-        return int(os.lstat(path).st_mtime)
+        return int(os.lstat(path).st_mtime + clocks.left)
     except OSError:
         return None
 

@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from madang.engines.base import Outcome, RunKey, UsageRow
 from madang.engines.slurm import answers
 from madang.engines.slurm.answers import Ended, Owner, moment
+from madang.engines.slurm.clocks import IN_STEP, Clocks
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import Marks, marks
 
@@ -28,7 +29,7 @@ FIRST_S = 40 * 86_400  # and the first one so far
 NO_MARKS = Marks(None, None, None, None)
 KILLED = (None, 128 + signal.SIGTERM, 128 + signal.SIGKILL)  # the exit codes of who didn't come to its own end
 MOST_SENDS = 10  # a job that no controller manages to start is not tried for ever
-SLACK_S = 60  # between our clock and the cluster's
+SLACK_S = 60  # between what two of the cluster's daemons say of one instant
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('madang slurm runs ' || %s, 0))"
 COLUMNS: Final = {
     **dict.fromkeys(("cluster", "run", "outcome", "said", "account", "budget", "posix_user", "machine"), "text"),
@@ -110,7 +111,8 @@ def _send(row: dict[str, Any]) -> Send:
 class Known:
     """Submissions by Slurm's id, so that a queue costs no more than its length. Those without one go with all."""
 
-    def __init__(self, sends: Sequence[Send]) -> None:
+    def __init__(self, sends: Sequence[Send], clocks: Clocks = IN_STEP) -> None:
+        self.clocks = clocks
         self._of: dict[int | None, list[tuple[int, Send]]] = {}
         for place, send in enumerate(sends):
             self._of.setdefault(send.slurm_id, []).append((place, send))
@@ -118,10 +120,10 @@ class Known:
     def owned(self, owner: Owner) -> Send | None:
         """See `owned`."""
         near = [*self._of.get(owner.slurm_id, ()), *self._of.get(None, ())]
-        return owned(owner, [send for _place, send in sorted(near, key=lambda one: one[0])])
+        return owned(owner, [send for _place, send in sorted(near, key=lambda one: one[0])], self.clocks)
 
 
-def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
+def owned(owner: Owner, known: Sequence[Send], clocks: Clocks = IN_STEP) -> Send | None:
     """The submission that made this job, if one of ours did.
 
     The comment is its owner's to change, and ids are given out again. So an id needs the comment or the second that go
@@ -133,7 +135,8 @@ def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
             continue
         if send.slurm_id == owner.slurm_id:
             said = owner.comment == send.comment or owner.submit == send.submit
-            near = send.submit is None and -SLACK_S <= owner.submit - send.sent_at.timestamp() <= SLACK_S
+            late = owner.submit - send.sent_at.timestamp() - clocks.asked
+            near = send.submit is None and -SLACK_S <= late <= SLACK_S
             if said or (near and not owner.comment.startswith("madang:")):
                 found = send
         elif send.slurm_id is None and owner.comment == send.comment:
@@ -144,14 +147,15 @@ def owned(owner: Owner, known: Sequence[Send]) -> Send | None:
 
 
 def ask(commands: Commands, since: int, *more: str) -> list[Ended]:
-    """What ended since then, all users', restarts included."""
+    """What ended since then by the controller's clock, all users', restarts included."""
     own = commands.controllers
     return [row for said in _said(commands, since, *more) if (row := answers.ended(said, own))]
 
 
 def _said(commands: Commands, since: int, *more: str) -> list[list[str]]:
+    # An end within the next day, too: "now" is ours, and the controller's may be later.
     return commands.rows(
-        *("sacct", "-a", "-X", "-D", "-S", _day(since), "-E", "now", *more),
+        *("sacct", "-a", "-X", "-D", "-S", _day(since), "-E", "now+1days", *more),
         fields=answers.ENDED_FIELDS,
     )
 
@@ -200,7 +204,12 @@ def bare_job(run: str) -> UUID:
 
 
 def collect(
-    conn: psycopg.Connection[Any], commands: Commands, cluster: str, runs: Path, settled: set[bytes] | None = None
+    conn: psycopg.Connection[Any],
+    commands: Commands,
+    cluster: str,
+    runs: Path,
+    settled: set[bytes] | None = None,
+    clocks: Clocks = IN_STEP,
 ) -> int:
     """Ask the accounting and write down what ended since the last time. How many rows were new.
 
@@ -218,7 +227,7 @@ def collect(
     assert row
     asked, before, far = row
     since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
-    told = {_mark(row): row for row in _said(commands, since)}
+    told = {_mark(row): row for row in _said(commands, since + int(clocks.asked))}
     own = commands.controllers
     news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said, own))}
     never = _never(commands)
@@ -240,12 +249,13 @@ def collect(
                 fresh.append(row)
             elif len(row.tasks) == 1 and known[name] != _what(row):
                 changed.append(row)
-        mine = Known(_sends_of(conn, cluster, [*fresh, *changed]) if fresh or changed else [])
+        mine = Known(_sends_of(conn, cluster, [*fresh, *changed]) if fresh or changed else [], clocks)
         for row in changed:
-            _rewrite(conn, cluster, row, mine.owned(row.owner), runs)
+            _rewrite(conn, cluster, row, mine.owned(row.owner), runs, clocks)
         fresh.sort(key=lambda row: (row.owner.submit, row.end, row.own_id))
-        new = _write(conn, cluster, [(row, mine.owned(row.owner)) for row in fresh], runs)
-        new += _write(conn, cluster, _whole(conn, cluster, [row for row in never if not row.tasks], runs), runs)
+        new = _write(conn, cluster, [(row, mine.owned(row.owner)) for row in fresh], runs, clocks)
+        whole = _whole(conn, cluster, [row for row in never if not row.tasks], runs, clocks)
+        new += _write(conn, cluster, whole, runs, clocks)
         conn.execute(
             """INSERT INTO slurm_cluster VALUES (%s, to_timestamp(%s), now()) ON CONFLICT (cluster)
                DO UPDATE SET asked_at = greatest(slurm_cluster.asked_at, EXCLUDED.asked_at),
@@ -266,7 +276,7 @@ def collect(
 
 
 def _whole(
-    conn: psycopg.Connection[Any], cluster: str, rows: Sequence[Ended], runs: Path
+    conn: psycopg.Connection[Any], cluster: str, rows: Sequence[Ended], runs: Path, clocks: Clocks
 ) -> list[tuple[Ended, Send | None]]:
     """Our arrays among these, with the tasks that have neither ended nor left a sign of having started. Who has only
     one task, or started, is in the accounting."""
@@ -274,7 +284,7 @@ def _whole(
     found: list[tuple[Ended, Send | None]] = []
     for row in rows:
         send = ours.get(row.owner.slurm_id)
-        if send is None or owned(row.owner, [send]) is None:
+        if send is None or owned(row.owner, [send], clocks) is None:
             continue
         over = final_tasks(conn, send.job, send.attempt)
         waited = [task for task in range(send.tasks) if task not in over]
@@ -308,11 +318,13 @@ def _name(cluster: str, row: Ended, task: int) -> str:
     return f"{cluster}/{row.index}/{row.owner.submit}" + (f"/{task}" if len(row.tasks) > 1 else "")
 
 
-def _rewrite(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path) -> None:
+def _rewrite(
+    conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send | None, runs: Path, clocks: Clocks
+) -> None:
     """The accounting says otherwise of a run than before (an end that it had missed, a runaway job that was mended)."""
     name = _name(cluster, row, row.tasks[0])
     key = RunKey(send.job, row.tasks[0], send.attempt) if send else RunKey(bare_job(name))
-    left = marks(runs, key, send.send) if send else NO_MARKS
+    left = marks(runs, key, send.send, clocks) if send else NO_MARKS
     conn.execute(
         """UPDATE slurm_run SET outcome = %(outcome)s, said = %(said)s, ended_at = %(ended_at)s, reason = %(reason)s,
              counted_seconds = %(counted_seconds)s, started_at = %(started_at)s, gpu_seconds = %(gpu_seconds)s,
@@ -323,7 +335,13 @@ def _rewrite(conn: psycopg.Connection[Any], cluster: str, row: Ended, send: Send
     )
 
 
-def _write(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[tuple[Ended, Send | None]], runs: Path) -> int:
+def _write(
+    conn: psycopg.Connection[Any],
+    cluster: str,
+    rows: Sequence[tuple[Ended, Send | None]],
+    runs: Path,
+    clocks: Clocks,
+) -> int:
     """Write these runs down, in one statement but for what was lost. How many were new."""
     past = _past(conn, [send for _row, send in rows if send])
     made: dict[str, dict[str, Any]] = {}
@@ -336,7 +354,7 @@ def _write(conn: psycopg.Connection[Any], cluster: str, rows: Sequence[tuple[End
             key = RunKey(send.job, task, send.attempt) if send else RunKey(bare_job(name))
             # Nothing to ask the marks about.
             plain = row.started and (row.state, row.exit_code) == ("COMPLETED", 0) and row.elapsed_s <= SLACK_S
-            left = marks(runs, key, send.send) if send and not plain else NO_MARKS
+            left = marks(runs, key, send.send, clocks) if send and not plain else NO_MARKS
             # The wrapper of a second copy, or of what was given up; or the controller gave the second copy up.
             second = (row.exit_code == 75 and left.exit_code != 75) or (row.given_up and _began_before(row, left))
             unknown = (
@@ -500,12 +518,13 @@ def lose(conn: psycopg.Connection[Any], cluster: str, send: Send, task: int, lef
     return outcome is Outcome.LOST
 
 
-def given_up(conn: psycopg.Connection[Any], cluster: str, send: Send) -> list[int]:
+def given_up(conn: psycopg.Connection[Any], cluster: str, send: Send, clocks: Clocks) -> list[int]:
     """The tasks of a submission that the controller gave up before they started."""
+    since = send.submit or int(send.sent_at.timestamp() + clocks.asked) - SLACK_S
     rows = conn.execute(
         """SELECT task FROM slurm_run WHERE (job, attempt, cluster) = (%s, %s, %s) AND outcome = %s AND goes_on
-             AND started_at IS NULL AND submitted_at >= %s - interval '1 minute' ORDER BY task""",
-        [send.job, send.attempt, cluster, Outcome.CANCELLED.value, send.sent_at],
+             AND started_at IS NULL AND submitted_at >= %s ORDER BY task""",
+        [send.job, send.attempt, cluster, Outcome.CANCELLED.value, moment(since)],
     )
     return [task for (task,) in rows]
 

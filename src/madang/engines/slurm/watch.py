@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 from madang.engines.base import Health, NodeState, RunKey, SlotCount, Unavailable, Warn
 from madang.engines.slurm import answers
+from madang.engines.slurm.clocks import Clocks
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import DEAD_S, marks
 from madang.engines.slurm.records import Known, Send
@@ -21,7 +22,12 @@ MOST_MARKS = 200  # submissions whose marks are looked at in one go
 
 
 def health(
-    commands: Commands, runs: Path, lag_s: float | None, counted: Mapping[str, int], sends: Sequence[Send]
+    commands: Commands,
+    runs: Path,
+    lag_s: float | None,
+    counted: Mapping[str, int],
+    sends: Sequence[Send],
+    clocks: Clocks,
 ) -> Health:
     """Ask the controller, and the accounting where the controller answers. Never raises Unavailable."""
     try:
@@ -30,7 +36,9 @@ def health(
         queue = [answers.live(row) for row in commands.rows("squeue", "-a", fields=answers.LIVE_FIELDS)]
     except Unavailable as silent:
         return Health(False, lag_s, (), False, (Warn("no_answer", silent.message),))
-    warnings = [*_nodes(nodes, queue), *_jobs(runs, queue, sends)]
+    warnings = [*_nodes(nodes, queue), *_jobs(runs, queue, sends, clocks)]
+    if apart := ", ".join(f"{who} {seconds:+d} s" for who, seconds in clocks.apart.items()):
+        warnings.append(Warn("clocks", f"these clocks aren't the database's: {apart}"))
     if lag_s is None or lag_s > LATE_S:
         since = "was never read" if lag_s is None else f"was last read {int(lag_s)} s ago"
         warnings.append(Warn("late", f"the accounting {since}: nothing that ended is known"))
@@ -114,10 +122,10 @@ def _nodes(nodes: Sequence[str], queue: Sequence[answers.Live]) -> list[Warn]:
     return found
 
 
-def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> list[Warn]:
+def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send], clocks: Clocks) -> list[Warn]:
     """Jobs that their owners made larger, and runs that Slurm says run and that give no sign of life."""
     found, larger = list[Warn](), list[str]()
-    silent, seen, known = list[str](), set[tuple[UUID, int]](), Known(sends)
+    silent, seen, known = list[str](), set[tuple[UUID, int]](), Known(sends, clocks)
     for live in queue:
         send = known.owned(live.owner)
         if send is None:
@@ -129,7 +137,7 @@ def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> l
         ):
             larger.append(str(send.job))
         if live.state == "RUNNING" and len(silent) < MOST_MARKS:
-            left = marks(runs, RunKey(send.job, live.tasks[0], send.attempt), send.send)
+            left = marks(runs, RunKey(send.job, live.tasks[0], send.attempt), send.send, clocks)
             if left.started is not None and left.ended is None and not left.fresh:
                 silent.append(str(send.job))
     if larger:
@@ -138,9 +146,9 @@ def _jobs(runs: Path, queue: Sequence[answers.Live], sends: Sequence[Send]) -> l
         found.append(Warn("silent", f"running, without a sign of life: {', '.join(sorted(silent)[:20])}"))
     ghosts = []
     for send in sends[:MOST_MARKS]:
-        old = (datetime.now(UTC) - send.sent_at).total_seconds() > DEAD_S
+        old = time.time() + clocks.database - send.sent_at.timestamp() > DEAD_S
         if old and (send.job, send.attempt) not in seen and send.tasks == 1:
-            left = marks(runs, RunKey(send.job, 0, send.attempt), send.send)
+            left = marks(runs, RunKey(send.job, 0, send.attempt), send.send, clocks)
             if left.started is not None and left.ended is None and not left.fresh:
                 ghosts.append(str(send.job))
     if ghosts:

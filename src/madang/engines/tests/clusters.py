@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,6 +53,53 @@ def bring_up() -> tuple[Any, str]:
     return cluster, ""
 
 
+@cache
+def wrong_clock() -> tuple[Any, str]:
+    """A cluster whose daemons are told another time than this machine has, by `tell(seconds)` that they are ahead; for
+    as long as this process lives. Or None and the reason."""
+    if os.environ.get("SLURM") == "0":
+        return None, "no Slurm here: SLURM=0 in the environment"
+    if not SCRIPT.exists():
+        return None, "no dev/slurm.py: this is not a checkout"
+    dev = load()
+
+    class WrongClock(dev.Cluster):  # type: ignore[misc, name-defined]
+        ahead, starts = 0, ""
+
+        @property
+        def environment(self) -> dict[str, str]:
+            plain: dict[str, str] = super().environment
+            if not self.starts.startswith("slurm"):
+                return plain
+            (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+            return plain | {"LD_PRELOAD": str(library), "FAKETIME": f"{self.ahead:+d}", "DONT_FAKE_MONOTONIC": "1"}
+
+        def _start(self, command: Sequence[str]) -> None:
+            self.starts = command[len(self.prefix)]
+            try:
+                super()._start(command)
+            finally:
+                self.starts = ""
+
+        def tell(self, ahead: int) -> None:
+            if self.ahead != ahead:
+                for pid in [*self.run.glob("slurm/slurmd.*.pid"), *self.run.glob("slurm/slurm[cd]*d.pid")]:
+                    self.stop(str(pid.relative_to(self.run)))
+            self.ahead = ahead
+            self.up()
+
+    root = Path(f"/var/lib/madang-slurm-clock-{os.getpid()}")
+    cluster = WrongClock(root, free_ports(100), "clock", kinds=(dev.SMALL,), impatient=True)
+    try:
+        dev.require_machine()
+        dev.install((*dev.PACKAGES, "libfaketime"))
+    except dev.NotHere as reason:
+        return None, f"no Slurm of another time here: {reason}"
+    cluster.budgets = []
+    atexit.register(cluster.down, purge=True)
+    return cluster, ""
+
+
 def load() -> ModuleType:
     """The script as a module: it isn't part of the package."""
     found = importlib.util.spec_from_file_location("madang_dev_slurm", SCRIPT)
@@ -64,9 +111,10 @@ def load() -> ModuleType:
     return module
 
 
-def free_ports() -> int:
-    """The first of a hundred ports of loopback of which the most used are free."""
-    for first in range(20_000 + os.getpid() % 100 * 100, 32_000, 100):
+def free_ports(beyond: int = 0) -> int:
+    """The first of a hundred ports of loopback of which the most used are free, at least `beyond` those of the other
+    cluster of this process."""
+    for first in range(20_000 + os.getpid() % 100 * 100 + beyond, 32_000, 100):
         try:
             for port in (first + 1, first + 2, first + 3, first + 10):
                 with socket.socket() as probe:

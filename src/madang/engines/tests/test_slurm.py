@@ -84,7 +84,7 @@ def test_c3_a_submission_of_which_nothing_arrived_is_sent_again_and_an_older_cop
     with rig.connect() as conn:  # as if the first one had gone out after we had looked for it
         conn.execute("UPDATE slurm_send SET slurm_id = NULL, submit = NULL WHERE job = %s", [spec.job])
     unseen = rig.new_engine()
-    unseen._find = lambda send: None  # it looks a moment too early
+    unseen._find = lambda *asked: None  # it looks a moment too early
     unseen.submit(spec, 1)
     assert len({run.key for run in rig.engine.poll().runs if run.key.job == spec.job}) == 1
     rig.engine.cancel(blocked)
@@ -108,7 +108,7 @@ def test_f1_a_job_that_slurm_forgot_is_started_again_and_one_that_may_run_is_lef
     started = next(rig.folder(spec.job).glob("started.1.*"))
     alive = next(rig.folder(spec.job).glob("alive.1.*"))
     next(rig.folder(spec.job).glob("ended.1.*")).unlink()
-    rig.engine._find = lambda send: None
+    rig.engine._find = lambda *asked: None
     assert rig.engine.submit(spec, 1).engine_id.endswith(":900000")  # alive a moment ago: may run
     started.unlink()
     alive.unlink()
@@ -334,7 +334,7 @@ def test_f1_a_job_that_slurm_forgot_and_that_ran_to_its_end_ends_as_its_wrapper_
         conn.execute("DELETE FROM slurm_run WHERE job = %s", [spec.job])
         conn.execute("UPDATE slurm_job SET open = true WHERE job = %s", [spec.job])
         conn.execute("UPDATE slurm_send SET slurm_id = 900000, submit = 1 WHERE job = %s", [spec.job])
-    rig.engine._find = lambda send: None
+    rig.engine._find = lambda *asked: None
     assert rig.engine.submit(spec, 1).engine_id.endswith(":900000")
     row = rig.ended(spec.job)
     assert (row.outcome, row.exit_code, row.reason) == ("failed", 3, "forgotten by Slurm")

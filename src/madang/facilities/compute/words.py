@@ -74,7 +74,7 @@ def reason(given: str) -> str:
 def warning(row: dict[str, Any]) -> str:
     """A warning of an engine, {code, text}: what it means, and what it names."""
     code, text = row.get("code", ""), row.get("text", "")
-    if said := _of_slurm(code):
+    if said := _of_clusters(code):
         return f"{said} {text.partition(': ')[2]}".strip()
     return {
         "no_dispatcher": _("The dispatcher isn't running, so nothing starts."),
@@ -87,8 +87,9 @@ def warning(row: dict[str, Any]) -> str:
     }.get(code, text)
 
 
-def _of_slurm(code: str) -> str:
+def _of_clusters(code: str) -> str:
     return {
+        "clocks": _("These clocks differ from the database's, by seconds:"),
         "no_answer": _("The controller of the cluster doesn't answer."),
         "late": _("The accounting of the cluster hasn't been read lately: nothing that ended is known."),
         "no_accounting": _("The accounting of the cluster doesn't answer."),

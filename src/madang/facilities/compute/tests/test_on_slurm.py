@@ -39,10 +39,14 @@ BARE = "#!/bin/sh\nsleep 2\n"
 
 
 @pytest.fixture
-def slurm(settings: Any) -> Iterator[Any]:
-    made, reason = clusters.shared()
+def slurm(settings: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The cluster of these tests; where a test says so, one whose clock is so many seconds ahead."""
+    ahead = getattr(request, "param", 0)
+    made, reason = clusters.wrong_clock() if ahead else clusters.shared()
     if made is None:
         pytest.skip(reason)
+    if ahead:
+        made.tell(ahead)
     prefix = f"mdt{os.getpid()}x{time.monotonic_ns() % 10**6}-"
     settings.SLURM = {
         made.name: {"conf": str(made.conf), "runs": str(made.root / "runs"), "makes_users": prefix},
@@ -314,3 +318,32 @@ def test_f5_what_a_dead_node_took_is_charged_and_given_back(slurm, place):
 
 def number_of(slurm: Any, job: Job) -> str:
     return commands(slurm).read("squeue", "-h", "-o", "%A", f"--user={job.posix_user}").strip()
+
+
+@pytest.mark.parametrize("slurm", [-7500, 900], ids=["behind", "ahead"], indirect=True)
+def test_the_runs_of_a_cluster_whose_clock_is_wrong_are_charged_once_and_none_is_lost(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    mine = [make.job(row, script=f"#!/bin/sh\nsleep 2\nexit {n}\n", gpus=n + 1, limit_s=60) for n in range(2)]
+    for job in mine:
+        actions.hand_over(job)
+    sbatch(slurm, row)
+    until(lambda: Job.objects.filter(state="ended").count() == 3)
+    for _again in range(3):
+        poller.look()
+    runs = {run.job_id: run for run in Run.objects.all()}
+    bare = Job.objects.get(bare=True)
+    assert len(runs) == Run.objects.count() == 3
+    assert [(Job.objects.get(pk=job.pk).outcome, runs[job.pk].exit_code) for job in mine] == [
+        ("completed", 0),
+        ("failed", 1),
+    ]
+    for job in (*mine, bare):
+        run = runs[job.pk]
+        assert run.gpu_seconds == job.gpus * (run.ended_at - run.started_at).total_seconds() >= 2 * job.gpus
+        assert Entry.objects.filter(ext_key=run.key).count() == 1
+    paid = sum(run.gpu_seconds for run in runs.values())
+    assert jobs.balance(row) == (0, paid, row.amount - paid)
+    assert not Job.objects.filter(state="unknown").exists()
+    assert "clocks" in {warning["code"] for warning in Watch.objects.get().health["warnings"]}
+    assert verify() == []
