@@ -198,11 +198,13 @@ class Client:
         parallel: int = 0,
         parameters: str = "",
         files: Sequence[str] = (),
+        requeue: bool = False,
         uuid: UUID | None = None,
     ) -> dict[str, Any]:
         """Submit a job of `tasks` tasks, or of one for each row of `parameters`, a table in CSV. Each finds a copy of
-        `files`, named files of the project (see `upload`), where it starts. Without a `uuid` it gets a new one: name
-        your own where it may be submitted twice."""
+        `files`, named files of the project (see `upload`), where it starts. With `requeue` it is started again where
+        its node failed or it was preempted. Without a `uuid` it gets a new one: name your own where it may be submitted
+        twice."""
         body = {
             "uuid": str(uuid or uuid4()),
             "allocation": allocation,
@@ -215,6 +217,7 @@ class Client:
             "parallel": parallel,
             "parameters": parameters,
             "files": list(files),
+            "requeue": requeue,
         }
         return dict(self.post("/compute/jobs", body))
 
@@ -226,6 +229,7 @@ class Client:
         limit_s: int,
         gpus: int = 1,
         arguments: Sequence[str] = (),
+        requeue: bool = False,
     ) -> list[dict[str, Any]]:
         """Submit up to 1,000 scripts, a job for each, or none of them. Each has a `name` and a `script`, and a `uuid`
         where it may be submitted twice."""
@@ -235,6 +239,7 @@ class Client:
             "gpus": gpus,
             "limit_s": limit_s,
             "arguments": list(arguments),
+            "requeue": requeue,
         }
         return list(self.post("/compute/jobs/each", body)["items"])
 

@@ -148,6 +148,9 @@ def submit(
     sweep: Table = None,
     file: Files = None,
     use: Annotated[list[str] | None, typer.Option("--use", help="A file that the project keeps already.")] = None,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Start again when its node fails or it is preempted.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the log, of the first task where there are several, until all ends.")
     ] = False,
@@ -165,6 +168,7 @@ def submit(
     with site() as client:
         offer = _offer(client, allocation, partition, gpus)
         shape = {"allocation": offer["allocation"], "arguments": arguments, "gpus": gpus, "limit_s": limit_s}
+        shape |= {"requeue": requeue}
         if len(scripts) > 1:
             _submit_each(client, offer, scripts, texts, shape, uuid, json=json)
             return

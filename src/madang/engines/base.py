@@ -25,6 +25,7 @@ MAX_INLINE = 64 << 20  # bytes of all files that are given by content
 MAX_FILES = 1000
 MAX_TASKS = 10_000
 MAX_LIMIT_S = 90 * 86_400
+HELD_BACK = "JobHeldAdmin"  # why a run waits that `hold_back` keeps, in Slurm's word
 APART_S = 5.0  # clocks that differ more are worth a warning: NTP keeps them within a second
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # accounts, budgets, users, partitions, GPU types
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -109,7 +110,7 @@ class JobSpec:
     parallel: int = 0  # tasks running at once; 0 = as many as fit
     priority: int = 0  # higher starts first
     warn_s: int = 60  # USR1 so many seconds before the limit, to processes that catch it; at most half of the limit
-    requeue: bool = False
+    requeue: bool = False  # started again by the engine where its node failed or it was preempted (slurm only)
     trusted: bool = False  # the operator's own code: may run where there is no sandbox
 
     def check(self) -> None:
@@ -420,6 +421,12 @@ class Engine(Protocol):
 
     def cancel(self, job: UUID, task: int | None = None) -> None:
         """Ended or unknown is no error."""
+
+    def hold_back(self, job: UUID, tasks: Sequence[int]) -> None:
+        """Keep runs waiting that the engine is to start again; what runs goes on. Done when `poll` says HELD_BACK."""
+
+    def let_go(self, job: UUID, tasks: Sequence[int]) -> None:
+        """Let runs start that were held back. One that wasn't is no error."""
 
     def log(self, run: RunKey, offset: int, size: int) -> bytes: ...
 

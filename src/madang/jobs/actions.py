@@ -34,7 +34,7 @@ from madang.grants import actions as grants
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.identity.access import require, require_member
 from madang.identity.models import Person, Role
-from madang.jobs import engines, sweeps
+from madang.jobs import engines, letters, sweeps
 from madang.jobs.checks import check, check_inputs, clean_name, clean_script
 from madang.jobs.engines import Input, inputs_of
 from madang.jobs.models import (
@@ -85,12 +85,14 @@ def submit(
     parallel: int = 0,
     parameters: str = "",
     inputs: Sequence[Input] = (),
+    requeue: bool = False,
     trusted: bool = False,
 ) -> Job:
     """Take a job: hold the worst case of each of its tasks, keep it, have it handed over.
 
     `parameters` is a table as CSV, one row per task (see `sweeps`); with it, `tasks` is 1 or the number of its rows.
-    Each task finds a copy of every file of `inputs` in its work folder.
+    Each task finds a copy of every file of `inputs` in its work folder. With `requeue` its engine starts a run again
+    that is preempted, or whose node fails.
 
     The same person with the same uuid and content gets the same job again; anything else under that uuid is Stale.
     """
@@ -112,6 +114,7 @@ def submit(
         "parallel": parallel,
         "variables": sweep.variables,
         "inputs": [list(entry) for entry in inputs],
+        "requeue": requeue,
         "trusted": trusted,
     }
     with act(actor, "submit", gpus=gpus, limit_s=limit_s) as said:
@@ -122,9 +125,8 @@ def submit(
             said["on"], said["again"] = before, True
             return before
         row = usable_by(actor, allocation)
-        wish = engines.Wish(
-            actor, uuid, row, engine, partition, script, gpus, limit_s, trusted, sweep.tasks, tuple(inputs)
-        )
+        shape = (script, gpus, limit_s, trusted, sweep.tasks, tuple(inputs), requeue)
+        wish = engines.Wish(actor, uuid, row, engine, partition, *shape)
         terms = engines.admit(wish)
         amount = worst_case(gpus, limit_s)
         holds = hold_all(actor, row, amount, [hold_key(uuid, number) for number in range(sweep.tasks)])
@@ -303,6 +305,7 @@ def spec_of(job: Job) -> JobSpec:
         partition=job.partition,
         name=job.name,
         argv=tuple(job.arguments),
+        requeue=job.requeue,
         trusted=job.trusted,
     )
 
@@ -321,7 +324,7 @@ def key_of(engine: str, key: RunKey) -> str:
 
 
 def run_key(run: Run) -> RunKey:
-    return RunKey(run.job.uuid, run.task, run.attempt)
+    return RunKey(run.job.uuid, run.task, run.attempt, int(run.key.rpartition(".")[2]))
 
 
 def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]:
@@ -339,7 +342,7 @@ def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]
         if runs := alive.get(job.uuid):
             began = [run.started_at for run in runs if run.state is not State.QUEUED and run.started_at]
             waits = next((run.reason for run in runs if run.state is State.QUEUED), "")[:40]
-            _seen(job, started_at=min(began, default=None), waits=waits)
+            _seen(job, started_at=min(began, default=None), waits=waits, again=any(run.key.restart for run in runs))
         elif snapshot.complete and job.told_at and job.told_at + SETTLING < asked_at and job.state != JobState.ACCEPTED:
             if job.state == JobState.UNKNOWN:
                 forgotten.append(job)
@@ -384,7 +387,7 @@ def _expected(runs: Sequence[LiveRun]) -> None:
             )
 
 
-def _seen(job: Job, *, started_at: datetime | None, waits: str) -> None:
+def _seen(job: Job, *, started_at: datetime | None, waits: str, again: bool) -> None:
     if job.state == JobState.ACCEPTED:  # it was told, and the one who told it died before saying so
         with _step(job, "hand_over"):
             pass
@@ -395,6 +398,9 @@ def _seen(job: Job, *, started_at: datetime | None, waits: str) -> None:
     elif job.state in (JobState.SUBMITTED, JobState.UNKNOWN):
         with _step(job, "queue") as fields:
             fields.update(waits=waits)
+    elif job.state == JobState.RUNNING and job.tasks == 1 and again:
+        with _step(job, "start_again") as fields:
+            fields.update(started_at=None, waits=waits)
     elif job.state == JobState.QUEUED and job.waits != waits:
         Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(waits=waits)
 
@@ -438,7 +444,8 @@ def record_usage(engine: str, rows: Sequence[UsageRow]) -> int:
 
 
 def _record(job: Job, key: str, row: UsageRow) -> int:
-    with act(None, "record_usage", on=job, gpu_seconds=row.gpu_seconds, outcome=row.outcome) as said:
+    verb = "record_usage" if not row.goes_on else "record_restart"
+    with act(None, verb, on=job, gpu_seconds=row.gpu_seconds, outcome=row.outcome) as said:
         _lock(job)
         if Run.objects.filter(key=key).exists():
             said["again"] = True
@@ -467,7 +474,11 @@ def _book_run(job: Job, task: Task, key: str, row: UsageRow) -> None:
     task.used += charged.used
     task.overrun += charged.overrun
     if row.goes_on:  # the engine starts it again, and its end is still to come
-        _hold_again(job, task, row.key)
+        task.started_at = None
+        if not _hold_again(job, task, row.key):
+            if not Task.objects.filter(job=job, held_back=True, outcome="").exists():  # one letter, not one a task
+                letters.held_back(job)
+            task.held_back = True
     else:
         task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
         task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
@@ -676,9 +687,9 @@ def record_of(job: Job, key: str, hold: int | None, row: UsageRow, *, account: i
     )
 
 
-def _hold_again(job: Job, task: Task, key: RunKey) -> None:
-    """The worst case of the run that the engine starts next. Where it isn't covered there is none: the budget of the
-    engine keeps it waiting, and what it uses all the same is an overrun."""
+def _hold_again(job: Job, task: Task, key: RunKey) -> bool:
+    """The worst case of the run that the engine starts next. False where it isn't covered: then the run is held back
+    (see `again`), and what it uses all the same is an overrun."""
     amount = worst_case(job.gpus, job.limit_s)
     account, resource = job.allocation.account, job.allocation.resource
     assert account is not None
@@ -694,10 +705,27 @@ def _hold_again(job: Job, task: Task, key: RunKey) -> None:
             reason="started again",
         )
     except Overspent:
-        logger.warning("what starts again of the job %s is not covered", job.uuid)
-        return
+        return False
     task.held = amount
     job.held += amount
+    return True
+
+
+def cover_again(task: Task) -> bool:
+    """Set the worst case aside of a run that was held back, if the balance covers it now. Whether it has a hold."""
+    job = task.job
+    try:
+        with act(None, "cover", on=job):
+            _lock(job)
+            task.refresh_from_db(fields=["held", "hold", "outcome"])
+            last = Run.objects.filter(job=job, task=task.number).select_related("job").order_by("-id").first()
+            if task.held or task.outcome or last is None or not _hold_again(job, task, run_key(last)):
+                raise Stale(_("This was already dealt with, or can't be done now."))
+            task.save(update_fields=["hold", "held"])
+            job.save(update_fields=["held"])
+    except Stale:
+        task.refresh_from_db(fields=["held"])
+    return bool(task.held)
 
 
 def _end(job: Job, outcome: JobOutcome, *, why: str) -> None:

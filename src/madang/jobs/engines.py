@@ -57,6 +57,7 @@ class Wish:
     trusted: bool
     tasks: int = 1
     inputs: tuple[Input, ...] = ()
+    requeue: bool = False
 
 
 @dataclass(frozen=True)

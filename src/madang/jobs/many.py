@@ -42,6 +42,7 @@ def submit_each(
     limit_s: int,
     engine: str,
     partition: str,
+    requeue: bool = False,
 ) -> list[Job]:
     """Take a job for each script, or none: as `actions.submit`, for at most 1,000 and in a fixed number of statements.
 
@@ -51,7 +52,7 @@ def submit_each(
     asked = [Script(one.uuid, clean_name(one.name), clean_script(one.script)) for one in scripts]
     _check(asked, shape)
     shape |= {"allocation_id": allocation.pk, "person_id": actor.pk, "engine": engine, "partition": partition}
-    shape |= {"tasks": 1, "parallel": 0, "variables": [], "inputs": [], "trusted": False}
+    shape |= {"tasks": 1, "parallel": 0, "variables": [], "inputs": [], "requeue": requeue, "trusted": False}
     try:
         with act_on_many(actor, "submit") as said:
             alone(f"jobs of {actor.pk}")
@@ -95,7 +96,10 @@ def _make(actor: Person, allocation: Allocation, fresh: Sequence[Script], shape:
     gpus, limit_s = shape["gpus"], shape["limit_s"]
     # What is let in depends on the shape alone: a script that isn't trusted is like any other.
     first, where = fresh[0], (shape["engine"], shape["partition"])
-    terms = engines.admit(engines.Wish(actor, first.uuid, row, *where, first.script, gpus, limit_s, trusted=False))
+    wish = engines.Wish(
+        actor, first.uuid, row, *where, first.script, gpus, limit_s, trusted=False, requeue=shape["requeue"]
+    )
+    terms = engines.admit(wish)
     amount = worst_case(gpus, limit_s)
     holds = actions.hold_all(actor, row, amount, [actions.hold_key(one.uuid, 0) for one in fresh])
     facts = {"posix_user": terms.posix_user, "gpu_type": terms.gpu_type, "memory_mb": terms.memory_mb}

@@ -31,6 +31,7 @@ job_moves = Machine(
     JobState,
     (JobState.ACCEPTED, "hand_over", JobState.SUBMITTED),
     ((JobState.SUBMITTED, JobState.UNKNOWN), "queue", JobState.QUEUED),
+    (JobState.RUNNING, "start_again", JobState.QUEUED),
     ((JobState.SUBMITTED, JobState.QUEUED, JobState.UNKNOWN), "start", JobState.RUNNING),
     ((JobState.SUBMITTED, JobState.QUEUED, JobState.RUNNING), "lose_sight", JobState.UNKNOWN),
     (LIVE, "end", JobState.ENDED),
@@ -60,6 +61,7 @@ class Job(models.Model):
     on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued,
     `place` its place in that queue and `expected_at` when the engine forecasts its start, null where it makes none.
     A `bare` job was submitted to the engine past us: it is known once it has ended, had no hold and shows no script.
+    With `requeue` its engine starts a run again that was preempted, or whose node failed; each run is charged.
     """
 
     uuid = models.UUIDField(unique=True)
@@ -80,6 +82,7 @@ class Job(models.Model):
     parallel = models.PositiveIntegerField(_("At once at most"), default=0)
     variables = models.JSONField(default=list)
     inputs = models.JSONField(default=list)
+    requeue = models.BooleanField(_("start again"), default=False)
     trusted = models.BooleanField(default=False)
     bare = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=JobState, default=JobState.ACCEPTED)
@@ -140,7 +143,8 @@ def worst_case(gpus: int, limit_s: int) -> int:
 class Task(models.Model):
     """One of a job's tasks: its hold, which its own run settles, and how it ended. A plain job has one, number 0.
 
-    Only what ran past us has no hold. A run that its engine starts again has a hold of its own, where it is covered.
+    Only what ran past us has no hold. A run that its engine starts again has a hold of its own; `held_back` is set
+    while the balance doesn't cover one, and the engine keeps it waiting.
 
     `parameters` are the values of the job's `variables`, in their order. `outcome` is empty until it has ended.
     """
@@ -152,6 +156,7 @@ class Task(models.Model):
     held = models.BigIntegerField()
     used = models.BigIntegerField(default=0)
     overrun = models.BigIntegerField(default=0)
+    held_back = models.BooleanField(default=False)
     outcome = models.CharField(max_length=14, choices=JobOutcome, blank=True)
     exit_code = models.IntegerField(null=True)
     why = models.CharField(max_length=400, blank=True)

@@ -17,7 +17,7 @@ from django.db import connection
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.jobs import actions, engines, maintenance, nodes, parcels
+from madang.jobs import actions, again, engines, maintenance, nodes, parcels
 from madang.jobs.models import LIVE, Job, JobState, Run, Stray, Watch
 from madang.workflow.moment import now
 
@@ -65,6 +65,7 @@ def reconcile(name: str) -> None:
         maintenance.tell(watch, engine)  # also while the accounting is away: it may be what is mended
         _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
+        again.keep_back(engine, name, snapshot)
         if _due(watch, engine.sync_every_s):
             health = engine.health()
             watch.health = {name: value for name, value in asdict(health).items() if name != "nodes"}

@@ -95,6 +95,11 @@ def runs_of(job: Job, task: int | None = None) -> list[Run]:
     return list(rows if task is None else rows.filter(task=task))
 
 
+def held_back(job: Job) -> bool:
+    """Whether a run of it that is to start again waits until the balance covers it."""
+    return job.requeue and job.lives and job.task_rows.filter(held_back=True, outcome="", held=0).exists()
+
+
 TASKS = 100  # on one page
 
 

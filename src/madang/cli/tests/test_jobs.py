@@ -18,6 +18,7 @@ from django.db import connection
 from madang.cli import compute
 from madang.cli.show import _lines
 from madang.client import Client, Problem
+from madang.facilities.compute.models import Cluster, EngineKind
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
 from madang.identity.tests import make as identity
@@ -104,6 +105,20 @@ def test_several_scripts_are_a_job_each_once_for_one_uuid_and_what_follows_the_d
     said = world.type.json("submit", *words[1:4])
     assert [row["name"] for row in said] == names
     assert Job.objects.count() == 6
+
+
+@database
+def test_a_job_may_start_again_where_its_cluster_does_that(world, settings):
+    words = ("submit", str(world.script), "--time", "10", "--requeue")
+    said = world.type(*words)
+    assert (said.exit_code, "doesn't start a job again" in said.stderr, Job.objects.count()) == (1, True, 0)
+    Cluster.objects.update(engine=EngineKind.SLURM)
+    settings.SLURM = {
+        Cluster.objects.get().code: {"conf": "/etc/slurm/slurm.conf", "runs": "/shared", "makes_users": "m"}
+    }
+    assert world.type(*words).exit_code == 0
+    assert world.type(*words, str(world.script)).exit_code == 0
+    assert list(Job.objects.values_list("requeue", flat=True)) == [True] * 3
 
 
 @database

@@ -330,6 +330,12 @@ class LocalEngine(RunFolders):
             )
         return diff
 
+    def hold_back(self, job: UUID, tasks: Sequence[int]) -> None:
+        """Nothing is started again here."""
+
+    def let_go(self, job: UUID, tasks: Sequence[int]) -> None:
+        """Nothing is started again here."""
+
     def drain(self, node: str, reason: str) -> None:
         self._drained(node if node == self.machine else "", reason or "drained")
 

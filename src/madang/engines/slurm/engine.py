@@ -339,6 +339,26 @@ class SlurmEngine(SharedRunFolders):
             if not re.search(r"Invalid job id|already completing", unclear.message):
                 raise
 
+    def hold_back(self, job: UUID, tasks: Sequence[int]) -> None:
+        """Keep what waits of these tasks from starting, as an operator does."""
+        self._waiting("hold", job, tasks)
+
+    def let_go(self, job: UUID, tasks: Sequence[int]) -> None:
+        self._waiting("release", job, tasks)
+
+    def _waiting(self, verb: str, job: UUID, tasks: Sequence[int]) -> None:
+        """Say this to Slurm of what waits of these tasks, by what Slurm says is this job's."""
+        with answering(self.connect) as conn:
+            sends = records.sends(conn, self.cluster, job=job)
+            apart = self._apart(conn)
+        found = set()
+        for live in self._queue("-u", sends[0].user) if sends else ():
+            if live.state in answers.WAITING and (send := owned(live.owner, sends, apart)):
+                own = [f"{live.owner.slurm_id}_{task}" for task in set(tasks).intersection(live.tasks)]
+                found.update(own if send.tasks > 1 else [str(live.owner.slurm_id)])
+        if found:
+            self.commands.write("scontrol", verb, *sorted(found))
+
     # ── what has ended ──
 
     def usage(self, since: Cursor, size: int = PAGE) -> Page[UsageRow]:

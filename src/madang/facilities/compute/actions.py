@@ -150,6 +150,7 @@ def submit(
     parallel: int = 0,
     parameters: str = "",
     files: Sequence[str] = (),
+    requeue: bool = False,
 ) -> Job:
     """Run a script on an allocation: where and how is the partition's to say. See `jobs.actions.submit`.
 
@@ -172,6 +173,7 @@ def submit(
         parallel=parallel,
         parameters=parameters,
         inputs=shelf.named(allocation.grant, files) if files else (),
+        requeue=requeue,
         trusted=host.is_shipped(script),
     )
 
@@ -184,6 +186,7 @@ def submit_each(
     arguments: Sequence[str] = (),
     gpus: int,
     limit_s: int,
+    requeue: bool = False,
 ) -> list[Job]:
     """Run several scripts on an allocation, a job for each. See `jobs.many.submit_each`."""
     partition = _partition_of(allocation)
@@ -196,6 +199,7 @@ def submit_each(
         limit_s=limit_s,
         engine=partition.cluster.code,
         partition=partition.name,
+        requeue=requeue,
     )
 
 
@@ -315,6 +319,7 @@ def keep_template(
     tasks: int = 1,
     parameters: str = "",
     needs: Sequence[str] = (),
+    requeue: bool = False,
     hidden: bool = False,
 ) -> JobTemplate:
     """Offer a script to start from, or change one; the site's own stands in place of the shipped one of its code."""
@@ -332,7 +337,7 @@ def keep_template(
     facts |= {"script": script, "gpus": gpus, "limit_s": limit_s, "tasks": sweep.tasks, "parameters": parameters}
     with act(actor, "keep_template") as said:
         row, said["made"] = JobTemplate.objects.update_or_create(
-            code=code, defaults={**facts, "needs": list(needs), "hidden": hidden}
+            code=code, defaults={**facts, "needs": list(needs), "requeue": requeue, "hidden": hidden}
         )
         said["on"] = row
     return row

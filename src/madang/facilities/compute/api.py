@@ -43,7 +43,8 @@ class JobIn(In):
     `limit_s` is in seconds; what is held is GPUs × the limit in begun minutes, for each task. With several `tasks`,
     each is told its number by MADANG_TASK, and at most `parallel` run at once (0: as many as fit). `parameters` is a
     table in CSV: its first line names variables, each further line is one task, which gets them in its environment.
-    `files` are names of files of the project: each task finds a copy of them where it starts.
+    `files` are names of files of the project: each task finds a copy of them where it starts. With `requeue` a run is
+    started again in its folder, as it was left, when its node failed or it was preempted; where the cluster does that.
     """
 
     allocation: Ref
@@ -56,6 +57,7 @@ class JobIn(In):
     parallel: Annotated[Whole, Field(ge=0, le=MAX_TASKS)] = 0
     parameters: Annotated[str, Field(max_length=MOST_TABLE)] = ""
     files: Annotated[list[Line], Field(max_length=MOST_INPUTS)] = []
+    requeue: bool = False
     uuid: UUID | None = None
 
 
@@ -86,6 +88,7 @@ class ScriptsIn(In):
     arguments: Annotated[list[Argument], Field(max_length=MOST_ARGUMENTS)] = []
     gpus: Annotated[Whole, Field(ge=1, le=1024)] = 1
     limit_s: Annotated[Whole, Field(ge=1, le=MAX_LIMIT_S)]
+    requeue: bool = False
 
 
 class TakenOut(Schema):
@@ -124,6 +127,7 @@ class JobOut(Schema):
     parallel: int
     variables: list[str]
     files: list[GivenOut]
+    requeue: bool
     state: str
     outcome: str
     exit_code: int | None
@@ -155,6 +159,7 @@ class RequestOut(Schema):
     parallel: int
     parameters: str
     files: list[str]
+    requeue: bool
 
 
 class JobsOut(Schema):
@@ -198,6 +203,7 @@ class TemplateOut(Schema):
     tasks: int
     parameters: str
     needs: list[str]
+    requeue: bool
 
 
 class TemplatesOut(Schema):
@@ -432,6 +438,7 @@ OWN = (
         "tasks",
         "parallel",
         "variables",
+        "requeue",
         "state",
         "outcome",
         "exit_code",
@@ -576,6 +583,7 @@ def submit(request: HttpRequest, data: JobIn) -> Status[dict[str, Any]]:
         parallel=data.parallel,
         parameters=data.parameters,
         files=data.files,
+        requeue=data.requeue,
     )
     return Status(201, job_out(job_queries.job_for(request.user, row.uuid)))
 
@@ -589,6 +597,7 @@ def submit_each(request: HttpRequest, data: ScriptsIn) -> Status[dict[str, Any]]
         arguments=data.arguments,
         gpus=data.gpus,
         limit_s=data.limit_s,
+        requeue=data.requeue,
     )
     return Status(201, {"items": rows})
 
@@ -628,7 +637,10 @@ def asked(request: HttpRequest, uuid: UUID) -> dict[str, Any]:
     if row.bare:  # its script was never here
         raise queries.missing()
     return {
-        **{name: getattr(row, name) for name in ("name", "script", "arguments", "gpus", "limit_s", "parallel")},
+        **{
+            name: getattr(row, name)
+            for name in ("name", "script", "arguments", "gpus", "limit_s", "parallel", "requeue")
+        },
         "allocation": row.allocation_id,
         "tasks": row.tasks,
         "parameters": sweeps.csv_of(row.variables, sweeps.of(row).rows) if row.variables else "",

@@ -123,6 +123,11 @@ class SubmitForm(Form):
         required=False,
         help_text=_("As on a command line, for example: --epochs 20"),
     )
+    requeue = forms.BooleanField(
+        label=_("Start again when its node fails or it is preempted"),
+        required=False,
+        help_text=_("It begins anew, in the folder as it was left: the script has to go on from its own checkpoint."),
+    )
 
     def __init__(
         self,
@@ -143,6 +148,8 @@ class SubmitForm(Form):
         if self.chosen:
             longest = max(1, self.chosen.partition.longest_s // 60)
             _offer(self, self.chosen, self.chosen.counts, longest, TYPICAL_MINUTES)
+            if not self.chosen.partition.cluster.starts_again:
+                del self.fields["requeue"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -157,6 +164,7 @@ class SubmitForm(Form):
             if (cleaned.get("parameters") or "").strip():
                 self.add_error("parameters", _("Give the table once: as a file or pasted."))
             cleaned["parameters"] = self._read("table", table, 4 * MOST_TABLE)
+        cleaned.setdefault("requeue", False)
         cleaned["tasks"], cleaned["parallel"] = cleaned.get("tasks") or 1, cleaned.get("parallel") or 0
         try:
             cleaned["argv"] = shlex.split(cleaned.get("arguments") or "")
@@ -291,6 +299,11 @@ class TemplateForm(Form):
     parameters = TableText(label=_("Parameter table"), required=False)
     needs = TextField(
         label=_("Files that it needs"), max_length=1000, required=False, help_text=_("Names with commas between.")
+    )
+    requeue = forms.BooleanField(
+        label=_("Start again when its node fails or it is preempted"),
+        required=False,
+        help_text=_("Where the cluster does that. The script has to go on from its own checkpoint."),
     )
     hidden = forms.BooleanField(label=_("Not offered for now"), required=False)
 

@@ -95,6 +95,8 @@ class Site:
             errors["limit_s"] = _("The longest time limit here is %(minutes)s minutes.") % {
                 "minutes": partition.longest_s // 60
             }
+        if wish.requeue and not partition.cluster.starts_again:
+            errors["requeue"] = _("This cluster doesn't start a job again by itself.")
         if errors:
             raise Refused(" ".join(errors.values()), errors=errors)
         if wish.trusted:

@@ -41,6 +41,11 @@ class Cluster(models.Model):
     def name(self) -> str:
         return said(self, "name")
 
+    @property
+    def starts_again(self) -> bool:
+        """Whether its engine can start a run again that was preempted, or whose node failed."""
+        return self.engine == EngineKind.SLURM
+
 
 @tracked()
 class Partition(models.Model):
@@ -163,7 +168,8 @@ class ProjectFile(models.Model):
 class JobTemplate(models.Model):
     """A script to start from, as this site has it; in place of the shipped one of this code, where there is one.
 
-    `needs` are the files that the script looks for. A `hidden` one is not offered.
+    `needs` are the files that the script looks for. A `hidden` one is not offered. With `requeue` a job is started
+    again when its node failed or it was preempted, on a cluster that does that.
     """
 
     code = models.SlugField(_("Code"), max_length=40, unique=True)
@@ -177,6 +183,7 @@ class JobTemplate(models.Model):
     tasks = models.PositiveIntegerField(_("Tasks"), default=1)
     parameters = models.TextField(_("Parameter table"), blank=True)
     needs = models.JSONField(default=list)
+    requeue = models.BooleanField(_("start again"), default=False)
     hidden = models.BooleanField(default=False)
 
     class Meta:

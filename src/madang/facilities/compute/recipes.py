@@ -21,7 +21,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 @dataclass(frozen=True)
 class Recipe:
     """What a job starts from: `limit_s` in seconds, `parameters` a table as CSV, `needs` the files that its script
-    looks for. `shipped`: this software has one of this code; `own`: the site's, which stands in its place."""
+    looks for; with `requeue` it may be started again. `shipped`: this software has one of this code; `own`: the site's,
+    which stands in its place."""
 
     code: str
     name_ko: str
@@ -34,6 +35,7 @@ class Recipe:
     tasks: int = 1
     parameters: str = ""
     needs: tuple[str, ...] = ()
+    requeue: bool = False
     hidden: bool = False
     shipped: bool = False
     own: bool = False
@@ -51,7 +53,19 @@ class Recipe:
         return self.limit_s // 60
 
 
-FIELDS = ("name_ko", "name_en", "text_ko", "text_en", "script", "gpus", "limit_s", "tasks", "parameters", "hidden")
+FIELDS = (
+    "name_ko",
+    "name_en",
+    "text_ko",
+    "text_en",
+    "script",
+    "gpus",
+    "limit_s",
+    "tasks",
+    "parameters",
+    "requeue",
+    "hidden",
+)
 
 
 @cache

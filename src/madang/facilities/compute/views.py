@@ -266,6 +266,7 @@ def new(request: HttpRequest) -> HttpResponse:
                     parallel=said["parallel"],
                     parameters=said["parameters"],
                     files=list(dict.fromkeys([*said["files"], *added])),
+                    requeue=said["requeue"],
                 )
                 return redirect("compute:job", uuid=job.uuid)
     else:
@@ -383,6 +384,7 @@ def _initial(request: HttpRequest, given: Any, recipe: recipes.Recipe | None) ->
             "tasks": recipe.tasks if recipe.tasks > 1 and not recipe.parameters else "",
             "parameters": recipe.parameters,
             "files": list(recipe.needs),
+            "requeue": recipe.requeue,
             **known,
         }
     if source := request.GET.get("from"):
@@ -398,6 +400,7 @@ def _initial(request: HttpRequest, given: Any, recipe: recipes.Recipe | None) ->
             "arguments": shlex.join(before.arguments),
             "gpus": before.gpus,
             "limit_s": -(-before.limit_s // 60),
+            "requeue": before.requeue,
             "files": [entry.path for entry in inputs_of(before)],
             **_tasks_again(request, before),
             **known,
@@ -406,7 +409,7 @@ def _initial(request: HttpRequest, given: Any, recipe: recipes.Recipe | None) ->
     return known
 
 
-TYPED = ("name", "script", "arguments", "gpus", "limit_s", "uuid", "tasks", "parallel", "parameters")
+TYPED = ("name", "script", "arguments", "gpus", "limit_s", "uuid", "tasks", "parallel", "parameters", "requeue")
 
 
 def _tasks_again(request: HttpRequest, before: Job) -> dict[str, Any]:
@@ -502,11 +505,15 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "counts": (counts := _counts(row)),
         "failed": any(name not in ("completed", "running", "waiting") for name, _said, _many in counts),
         "steps": _steps(row),
-        "waits": words.waits(row.waits, windows, watch.moment if watch else None),
+        "waits": words.waits(
+            row.waits if not (short := job_queries.held_back(row)) else "Uncovered", windows, watch.moment if watch else None
+        ),
+        "short": short,
         "windows": windows,
         "touched": [reach.window.id for reach in windows if reach.touches(row)],
         "why": words.why(row.why or (part.task.why if part.task else "")),
         "runs": runs,
+        "earlier": runs if part.lives else runs[:-1],
         "report": queries.efficiency_of(row, runs) if not part.lives else None,
         "metrics": queries.metrics_of(row, part.number) if part.lives and row.started_at else None,
         "files": files,

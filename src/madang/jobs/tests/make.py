@@ -17,6 +17,7 @@ from madang.calls.models import Application, ApplicationLine, Call, CallLine, Fo
 from madang.catalog.models import Resource
 from madang.catalog.tests import make as catalog
 from madang.engines.base import (
+    HELD_BACK,
     Conflict,
     Cursor,
     Diff,
@@ -139,6 +140,7 @@ class PaperEngine:
         self.live: dict[RunKey, LiveRun] = {}
         self.ended: list[UsageRow] = []
         self.canceled: list[UUID] = []
+        self.held_back: set[UUID] = set()
         self.limits: list[Limits] = []
         self.told: list[list[Maintenance]] = []  # each time that it was told of maintenance
         self.held = ""
@@ -212,6 +214,26 @@ class PaperEngine:
     def cancel(self, job: UUID, task: int | None = None) -> None:
         self._maybe("cancel")
         self.canceled.append(job)
+
+    def hold_back(self, job: UUID, tasks: Sequence[int]) -> None:
+        self.held_back.add(job)
+        for key in [key for key in self.live if key.job == job and key.task in tasks]:
+            self.live[key] = replace(self.live[key], reason=HELD_BACK)
+
+    def let_go(self, job: UUID, tasks: Sequence[int]) -> None:
+        self.held_back.discard(job)
+        for key in [key for key in self.live if key.job == job and key.task in tasks]:
+            self.live[key] = replace(self.live[key], reason="Priority")
+
+    def again(self, job: Job, *, seconds: int = 60, task: int = 0, restart: int = 0) -> UsageRow:
+        """A run was preempted after so many seconds, and is to start again."""
+        row = replace(self.end(job, seconds=seconds, outcome=Outcome.PREEMPTED, task=task), goes_on=True)
+        row = self.ended[-1] = replace(row, key=replace(row.key, restart=restart))
+        key = replace(row.key, restart=restart + 1)
+        self.live[key] = LiveRun(
+            key, State.QUEUED, "none", job.gpu_type, job.gpus, job.limit_s, now(), reason="BeginTime"
+        )
+        return row
 
     def usage(self, since: Cursor) -> Page[UsageRow]:
         self._maybe("usage")

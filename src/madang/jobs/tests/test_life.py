@@ -9,14 +9,15 @@ from uuid import uuid4
 import pytest
 from django.utils.timezone import now
 
-from madang.engines.base import Outcome, RunKey, Unavailable
+from madang.engines.base import HELD_BACK, Outcome, RunKey, State, Unavailable
 from madang.jobs import actions, poller, queries
-from madang.jobs.models import Job, JobState, Run, Watch
+from madang.jobs.models import Job, JobState, Run, Task, Watch
 from madang.jobs.tests import make
 from madang.ledger import actions as ledger_actions
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
 from madang.ledger.verify import verify
+from madang.web.tests import letters
 
 pytestmark = pytest.mark.django_db
 TEN_HOURS = 10 * 3600
@@ -435,6 +436,122 @@ def test_a_run_that_its_engine_starts_again_is_charged_and_the_next_one_has_a_ho
     actions.record_usage("paper", [last])
     job.refresh_from_db()
     assert (job.outcome, job.used, make.balance(row)) == ("completed", 180, (0, 180, 520))
+    nothing_is_wrong()
+
+
+def test_a_job_that_is_started_again_waits_in_the_queue_again_and_runs_again(paper):
+    job = make.job(make.allocation(), requeue=True)
+    actions.hand_over(job)
+    assert paper.specs[job.uuid].requeue
+    paper.start(job)
+    poller.look()
+    paper.again(job)
+    for _look in range(2):
+        poller.look()
+    assert (again(job).state, job.waits, job.started_at, job.held) == ("queued", "BeginTime", None, 600)
+    assert [line.verb for line in queries.history(job)].count("record_restart") == 1
+    paper.live[RunKey(job.uuid, 0, 1, 1)] = replace(
+        paper.live[RunKey(job.uuid, 0, 1, 1)], state=State.RUNNING, started_at=now()
+    )
+    poller.look()
+    assert (again(job).state, job.started_at is not None) == ("running", True)
+    nothing_is_wrong()
+
+
+def test_a_run_that_starts_again_and_is_not_covered_is_held_back_until_it_is_and_its_holder_is_told(paper):
+    row = make.allocation(amount=630)
+    job = make.job(row, limit_s=600, requeue=True)
+    actions.hand_over(job)
+    paper.start(job)
+    poller.look()
+    paper.again(job, seconds=60)
+    for _look in range(3):
+        poller.look()
+    assert (again(job).lives, job.held, paper.held_back) == (True, 0, {job.uuid})
+    assert queries.held_back(job)
+    (letter,) = letters.to(job.person, "잔여량")
+    assert job.name in letter["text"]
+    assert letters.to(make.holder(make.allocation())) == []
+    pool = ledger_actions.site_account(commodity=row.resource.commodity, role="pool")
+    ledger_actions.grant(
+        pool=pool, account=row.account, amount=30, source="test", key="more", actor=None, reason="test"
+    )
+    for _look in range(3):
+        poller.look()
+    assert (again(job).held, paper.held_back, queries.held_back(job)) == (600, set(), False)
+    assert make.balance(row) == (600, 60, 0)
+    assert not Task.objects.filter(held_back=True).exists()
+    paper.ended.append(
+        replace(paper.ended[-1], key=RunKey(job.uuid, 0, 1, 1), goes_on=False, outcome=Outcome.COMPLETED)
+    )
+    paper.live.clear()
+    poller.look()
+    assert (again(job).outcome, job.used, make.balance(row)) == ("completed", 120, (0, 120, 540))
+    nothing_is_wrong()
+
+
+def test_of_a_job_of_many_tasks_those_are_held_back_that_are_not_covered_and_one_letter_tells_of_them(paper):
+    row = make.allocation(amount=1830)
+    job = make.job(row, tasks=3, requeue=True)
+    actions.hand_over(job)
+    for task in range(3):
+        paper.again(job, seconds=60, task=task)
+    for _look in range(2):
+        poller.look()
+    held = list(Task.objects.filter(job=job).order_by("number").values_list("held", "held_back"))
+    assert (sum(amount for amount, _back in held), again(job).held) == (1200, 1200)
+    assert sorted(held) == [(0, True), (600, False), (600, False)]
+    waiting = {run.key.task for run in paper.live.values() if run.reason == HELD_BACK}
+    assert waiting == {number for number, (_amount, back) in enumerate(held) if back}
+    assert len(letters.to(job.person, "잔여량")) == 1
+    assert [line.verb for line in queries.history(job)].count("cover") == 0  # nothing is said of what wasn't done
+    nothing_is_wrong()
+
+
+def test_what_was_held_back_is_let_go_also_where_a_poller_died_between_the_two(paper, monkeypatch):
+    row = make.allocation(amount=630)
+    job = make.job(row, limit_s=600, requeue=True)
+    actions.hand_over(job)
+    paper.again(job, seconds=60)
+    for _look in range(2):
+        poller.look()
+    assert paper.held_back == {job.uuid}
+    pool = ledger_actions.site_account(commodity=row.resource.commodity, role="pool")
+    ledger_actions.grant(
+        pool=pool, account=row.account, amount=30, source="test", key="more", actor=None, reason="test"
+    )
+    with monkeypatch.context() as died:
+        died.setattr(paper, "let_go", lambda job, tasks: (_ for _ in ()).throw(Unavailable("test", "no answer")))
+        poller.look()
+    assert (again(job).held, paper.held_back) == (600, {job.uuid})
+    for _look in range(2):
+        poller.look()
+    assert paper.held_back == set()
+
+
+def test_a_job_that_is_canceled_while_it_is_held_back_ends_and_holds_nothing(paper):
+    row = make.allocation(amount=630)
+    job = make.job(row, limit_s=600, requeue=True)
+    actions.hand_over(job)
+    paper.again(job, seconds=60)
+    for _look in range(2):
+        poller.look()
+    actions.cancel(make.holder(row), job=job)
+    paper.ended.append(
+        replace(
+            paper.ended[-1],
+            key=RunKey(job.uuid, 0, 1, 1),
+            goes_on=False,
+            outcome=Outcome.CANCELLED,
+            started_at=None,
+            gpu_seconds=0,
+        )
+    )
+    paper.live.clear()
+    for _look in range(2):
+        poller.look()
+    assert (again(job).outcome, job.used, make.balance(row)) == ("cancelled", 60, (0, 60, 570))
+    assert not queries.held_back(job)
     nothing_is_wrong()
 
 

@@ -29,9 +29,11 @@ from madang.jobs import actions, maintenance, poller
 from madang.jobs import queries as job_queries
 from madang.jobs.models import Job, Maintenance, Run, Stray, Watch
 from madang.jobs.tests import make as jobs
+from madang.ledger import actions as ledger
 from madang.ledger.models import Entry
 from madang.ledger.verify import verify
 from madang.web.templatetags.madang import seoul
+from madang.web.tests import letters
 from madang.workflow.moment import now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("slurm")]
@@ -167,21 +169,61 @@ def test_what_ran_under_no_budget_of_ours_is_asked_about_and_charged_to_nobody(s
     assert jobs.balance(row) == (0, 0, row.amount)
 
 
-def test_a_requeued_run_is_charged_and_the_next_one_has_a_hold_again(slurm, place):
-    row = make.allocation(place)
-    told(row)
-    job = make.job(row, script="#!/bin/sh\necho up\nsleep 4\n", limit_s=60)
+def running(slurm: Any, row: Allocation, script: str, **facts: Any) -> tuple[Job, str]:
+    """A job that has said “up”, and its number."""
+    job = make.job(row, script=f"#!/bin/sh\necho up\n{script}\n", **{"limit_s": 60, "requeue": True, **facts})
     actions.hand_over(job)
     until(lambda: "up" in queries.log_tail(job).text)
     until(lambda: Job.objects.get(pk=job.pk).state == "running")
-    number = commands(slurm).read("squeue", "-h", "-o", "%A").strip()
-    commands(slurm).write("scontrol", "update", f"jobid={number}", "requeue=1")
+    return job, number_of(slurm, job)
+
+
+def test_a_requeued_run_is_charged_and_the_next_one_has_a_hold_again(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    job, number = running(slurm, row, "sleep 4")
     commands(slurm).write("scontrol", "requeue", number)
+    until(lambda: Job.objects.get(pk=job.pk).state == "queued")
+    job.refresh_from_db()
+    assert (job.held, jobs.balance(row)[0]) == (60, 60)
     job = over(job)
     runs = list(Run.objects.filter(job=job).order_by("id"))
-    assert [run.outcome for run in runs] in (["preempted", "completed"], ["preempted"])
-    assert jobs.balance(row)[:2] == (0, sum(run.gpu_seconds for run in runs))
-    assert Entry.objects.filter(kind="hold", ext_key__startswith=str(job.uuid)).count() == len(runs)
+    assert [run.outcome for run in runs] == ["preempted", "completed"]
+    assert queries.log_tail(job).text == "up\nup\n"
+    assert jobs.balance(row)[:2] == (0, sum(run.gpu_seconds for run in runs)) == (0, job.used)
+    assert Entry.objects.filter(kind="hold", ext_key__startswith=str(job.uuid)).count() == 2
+    assert [Entry.objects.filter(kind="settle", ext_key=run.key).count() for run in runs] == [1, 1]
+    assert verify() == []
+
+
+def test_a_job_that_may_not_start_again_does_not(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    _job, number = running(slurm, row, "sleep 6", requeue=False)
+    commands(slurm).write("scontrol", "requeue", number)
+    job = over(_job)
+    assert [run.outcome for run in Run.objects.filter(job=job)] == ["completed"]
+    assert queries.log_tail(job).text == "up\n"
+
+
+def test_what_starts_again_and_is_not_covered_is_held_by_slurm_until_it_is(slurm, place):
+    row = make.allocation(place, amount=60)
+    told(row)
+    job, number = running(slurm, row, "sleep 4")
+    time.sleep(2)  # so that it has used some of it
+    commands(slurm).write("scontrol", "requeue", number)
+    until(lambda: "JobHeldAdmin" in commands(slurm).read("squeue", "-h", "-o", "%r", "-j", number))
+    assert job_queries.held_back(Job.objects.get(pk=job.pk))
+    assert jobs.balance(row)[0] == 0
+    assert len(letters.to(job.person, "잔여량")) == 1
+    pool = ledger.site_account(commodity=row.resource.commodity, role="pool")
+    ledger.grant(pool=pool, account=row.account, amount=600, source="test", key="more", actor=None, reason="test")
+    job = over(job)
+    runs = list(Run.objects.filter(job=job).order_by("id"))
+    assert [run.outcome for run in runs] == ["preempted", "completed"]
+    assert jobs.balance(row) == (0, job.used, 660 - job.used)
+    assert (job.used, job.overrun) == (sum(run.gpu_seconds for run in runs), 0)
+    assert verify() == []
 
 
 def killed(slurm: Any, name: str, by: signal.Signals = signal.SIGKILL) -> None:
@@ -298,22 +340,46 @@ def test_f5_what_a_dead_node_took_is_charged_and_given_back(slurm, place):
     actions.hand_over(job)
     until(lambda: "up" in queries.log_tail(job).text)
     until(lambda: Job.objects.get(pk=job.pk).state == "running")
-    killed(slurm, "slurmd.small-1")
-    for pid in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"small-1.{number_of(slurm, job)}" in (pid / "cmdline").read_text().replace("\0", " "):
-                os.kill(int(pid.name), signal.SIGKILL)
-    try:
-        job = over(job)
-    finally:
-        slurm.start_node("small-1")
-        slurm._until(30, "the node", slurm._all_answer)
+    lose_node(slurm, job)
+    job = over(job)
     assert job.outcome == "node_failed"
     run = Run.objects.get(job=job)
     assert run.gpu_seconds > 0
     assert (job.used, job.held, jobs.balance(row)) == (0, 0, (0, run.gpu_seconds, row.amount))
     kinds = Entry.objects.filter(ext_key=run.key).order_by("id").values_list("kind", "amount")
     assert list(kinds) == [("settle", run.gpu_seconds), ("refund", run.gpu_seconds)]
+
+
+def test_f5_a_job_whose_node_died_starts_again_where_it_may(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    script = "[ -e mark ] && exit 0; touch mark; exec sleep 300"
+    job, _number = running(slurm, row, script, limit_s=600)
+    lose_node(slurm, job)
+    job = over(job)
+    runs = list(Run.objects.filter(job=job).order_by("id"))
+    assert [run.outcome for run in runs] == ["node_failed", "completed"]
+    assert (job.outcome, queries.log_tail(job).text) == ("completed", "up\nup\n")
+    assert job.used == runs[1].gpu_seconds
+    assert jobs.balance(row)[::2] == (0, row.amount - job.used)
+    kinds = Entry.objects.filter(ext_key=runs[0].key).order_by("id").values_list("kind", "amount")
+    assert list(kinds) == [("settle", runs[0].gpu_seconds), ("refund", runs[0].gpu_seconds)]
+    assert verify() == []
+
+
+def lose_node(slurm: Any, job: Job) -> None:
+    """The node of a running job loses power, and comes back once the controller has missed it."""
+    number = number_of(slurm, job)
+    killed(slurm, "slurmd.small-1")
+    for pid in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"small-1.{number}" in (pid / "cmdline").read_text().replace("\0", " "):
+                os.kill(int(pid.name), signal.SIGKILL)
+    try:
+        until(lambda: Run.objects.filter(job=job).exists())
+    finally:
+        slurm.start_node("small-1")
+        slurm._until(30, "the node", slurm._all_answer)
 
 
 def number_of(slurm: Any, job: Job) -> str:
