@@ -74,7 +74,7 @@ class Paper(Commands):
                 return "DBD Agent queue size: 0\n"
         return ""
 
-    def write(self, *command: str) -> None:
+    def write(self, *command: str) -> str:
         self.calls += 1
         words = dict(word.partition("=")[::2] for word in command if "=" in word)
         match command:
@@ -87,3 +87,4 @@ class Paper(Commands):
             case ("sacctmgr", "-iQ", "add", "user", names, *_):
                 for name in names.split(","):
                     self.members[words["Account"], name, words["Partition"]] = words["QosLevel"]
+        return ""

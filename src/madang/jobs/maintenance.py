@@ -274,8 +274,8 @@ def _meet(one: set[str] | None, other: set[str] | None) -> bool:
 
 def tell(watch: Watch, engine: EngineWithFiles) -> None:
     """Have the engine have what is announced: when that has changed, and every few minutes while there is any. One
-    statement, and the clock, where there is nothing to tell."""
-    moment = now()
+    statement where there is nothing to tell."""
+    moment = watch.asked_at or now()
     rows = list(Maintenance.objects.filter(engine=watch.engine, withdrawn_at=None, ends_at__gt=moment))
     wanted = [
         base.Maintenance(str(row.pk), row.starts_at, row.ends_at, row.reason, row.partition, tuple(row.nodes))

@@ -9,7 +9,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import (
+    CharField,
+    Count,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+)
 from django.db.models.functions import Now
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
@@ -28,7 +41,7 @@ from madang.jobs import maintenance
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.maintenance import Reach
-from madang.jobs.models import Job, Maintenance, Node, Run, Stray, Task, Watch, worst_case
+from madang.jobs.models import Job, JobState, Maintenance, Node, Run, Stray, Task, Watch, worst_case
 from madang.jobs.poller import SILENT
 from madang.ledger.models import Entry
 from madang.twin.backtest import Held
@@ -524,10 +537,19 @@ def clusters() -> list[Cluster]:
 
 
 def windows(person: Any) -> list[Maintenance]:
-    """The maintenance that is to come or goes on (`begun`), of all clusters, the next one first."""
+    """The maintenance that is to come or goes on (`begun`), of all clusters, the next one first; `still` jobs of its
+    partitions run, and may do so when it begins."""
     _require_keeper(person)
     rows = Maintenance.objects.filter(withdrawn_at=None, ends_at__gt=Now()).select_related("announced_by")
-    return list(rows.annotate(begun=Q(starts_at__lte=Now())))
+    second = Value(timedelta(seconds=1), output_field=DurationField())
+    limit = ExpressionWrapper(F("limit_s") * second, output_field=DurationField())
+    running = Job.objects.filter(engine=OuterRef("engine"), state=JobState.RUNNING)
+    of = ExpressionWrapper(OuterRef("partition"), output_field=CharField())
+    running = running.alias(end=F("started_at") + limit, of=of).filter(
+        Q(of="") | Q(of=F("partition")), end__gt=OuterRef("starts_at")
+    )
+    counted = running.order_by().annotate(n=Func(F("id"), function="count")).values("n")
+    return list(rows.annotate(begun=Q(starts_at__lte=Now()), still=Subquery(counted)))
 
 
 def window_for(person: Any, id: int) -> Maintenance:

@@ -50,7 +50,7 @@ def test_what_is_announced_is_told_once_and_again_when_it_changes_or_is_withdraw
     window.refresh_from_db()
     assert window.taken_at
     watch = Watch.objects.get()
-    with django_assert_num_queries(2):  # the windows, and the clock
+    with django_assert_num_queries(1):
         maintenance.tell(watch, paper)
     poller.look()
     assert len(paper.told) == 2
@@ -102,6 +102,14 @@ def test_an_engine_that_refuses_keeps_nobody_from_the_rest(paper):
     poller.look()
     watch = Watch.objects.get()
     assert (watch.windows_held, watch.error) == ("there is none", "")
+
+
+def test_an_engine_is_told_while_its_accounting_is_away(paper):
+    window = announce()
+    paper.fail = {"usage"}
+    poller.look()
+    watch = Watch.objects.get()
+    assert ([told.key for told in paper.told[-1]], bool(watch.error)) == ([str(window.pk)], True)
 
 
 @pytest.mark.parametrize(

@@ -246,3 +246,28 @@ def test_the_words_name_the_date_where_it_is_known():
     assert "2026-12-01 10:00" in words.waits("NodesDown", [reach], begins)
     assert "2026" not in words.waits("NodesDown", [reach], begins - HOUR)
     assert "2026" not in words.waits("Priority", [reach], begins)
+
+
+def test_the_operator_reads_how_many_jobs_may_still_run_then_and_goes_to_the_form_from_a_node():
+    where, other = make.partition(), make.partition()
+    of_one = make.partition(where.cluster)
+    nodes.keep(where.cluster.code, [NodeState("n 1&", "idle", "", (), "h100", 8, 0)])
+    row = make.allocation(where)
+    for place, seconds, state in [
+        (where, 7200, "running"),
+        (where, 60, "running"),
+        (where, 7200, "queued"),
+        (of_one, 7200, "running"),
+        (other, 7200, "running"),
+    ]:
+        job = make.job(row, limit_s=seconds)
+        facts = {"engine": place.cluster.code, "partition": place.name, "started_at": now()}
+        Job.objects.filter(pk=job.pk).update(state=state, **facts)
+    boss = browser(identity.operator())
+    coming = window(where)
+    page = boss.get(NODES).content.decode()
+    assert "2 jobs may still run then" in page
+    assert f"{ADD}?where={where.cluster.code}&amp;nodes=n%201%26" in page
+    maintenance.withdraw(identity.operator(), window=coming)
+    window(where, partition=where.name)
+    assert "1 job may still run then" in boss.get(NODES).content.decode()
