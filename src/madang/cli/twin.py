@@ -263,7 +263,7 @@ def site(
 
     not_the_same(starts, trace)
     read = read_trace(trace, None, columns, encoding)
-    world = read_world(file, read.offset)
+    world = read_world(file, read.begins)
     runs = [replay(read, world, policy, seed) for seed in range(seeds if world.failures or world.patience else 1)]
     first = runs[0]
     in_order = sorted(range(len(read)), key=read.row.__getitem__)

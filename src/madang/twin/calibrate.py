@@ -58,7 +58,7 @@ def gaps(trace: Trace, starts: Sequence[int], zone: tzinfo) -> tuple[list[Gap], 
         raise BadInput("the trace doesn't say how long its jobs waited: there is nothing to compare with")
     waits = [(trace.wait[job], starts[job] - trace.submit[job]) for job in known]
     try:
-        months = [f"{datetime.fromtimestamp(trace.offset + trace.submit[job], zone):%Y-%m}" for job in known]
+        months = [f"{datetime.fromtimestamp(trace.begins + trace.submit[job], zone):%Y-%m}" for job in known]
     except (OverflowError, ValueError):
         raise BadInput("the clock of the trace is beyond the year 9999: in seconds, not in milliseconds?") from None
     return by_month(months, waits), gap("", waits)

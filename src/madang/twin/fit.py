@@ -127,10 +127,10 @@ def _grown_days(days: float, growth: float) -> float:
 
 def _slots(trace: Trace, span: int) -> list[tuple[int, int]]:
     """(hour since 1970, jobs) for each whole hour of the span."""
-    first, last = -(-trace.offset // HOUR_S), (trace.offset + span) // HOUR_S
+    first, last = -(-trace.begins // HOUR_S), (trace.begins + span) // HOUR_S
     counts = [0] * max(0, last - first)
     for submit in trace.submit:
-        hour = (trace.offset + submit) // HOUR_S - first
+        hour = (trace.begins + submit) // HOUR_S - first
         if 0 <= hour < len(counts):
             counts[hour] += 1
     return list(enumerate(counts, first))
@@ -277,7 +277,7 @@ def _columns(trace: Trace) -> dict[str, Any]:
         "run": run,
         "limit": limit,
         "time between arrivals": np.diff(submit),
-        "hour of week": ((submit + trace.offset) // HOUR_S - MONDAY * 24) % 168,
+        "hour of week": ((submit + trace.begins) // HOUR_S - MONDAY * 24) % 168,
     }
 
 

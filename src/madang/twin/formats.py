@@ -207,7 +207,7 @@ def _swf(text: str) -> Raw:
         if not part:
             continue
         if part[0][0] == ";":
-            if found := re.match(r";\s*(MaxProcs|MaxNodes)\s*:\s*(\d+)", line):
+            if found := re.match(r";\s*(MaxProcs|MaxNodes|UnixStartTime)\s*:\s*(\d+)", line):
                 header[found[1]] = _counted(found[2])
             continue
         try:
@@ -236,6 +236,9 @@ def _swf(text: str) -> Raw:
     raw.machine_gpus = header.get("MaxProcs") or header.get("MaxNodes")
     if raw.machine_gpus and raw.machine_gpus > MAX_SIZE:
         raise BadInput(f"MaxProcs is above {MAX_SIZE:,}: no machine is so large")
+    raw.clock = header.get("UnixStartTime", 0)
+    if raw.clock > MAX_TIME:
+        raise BadInput("UnixStartTime is beyond all years: it is in seconds since 1970")
     return raw
 
 
@@ -346,7 +349,7 @@ def tres_gpus(tres: str) -> int:
 
 def _counted(digits: str) -> int:
     """Python refuses to read thousands of digits."""
-    return int(digits) if len(digits) <= 12 else MAX_SIZE + 1
+    return int(digits) if len(digits) <= 12 else MAX_TIME + 1
 
 
 def tres_type(tres: str) -> str:

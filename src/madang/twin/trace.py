@@ -60,6 +60,7 @@ class Raw:
     changes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     machine_gpus: int | None = None
+    clock: int = 0
 
     def count(self, change: str, times: int = 1) -> None:
         if times:
@@ -83,9 +84,15 @@ class Trace:
     changes: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     machine_gpus: int | None = None  # what the trace itself says that the machine had
+    clock: int = 0  # where its own clock begins, in seconds since 1970: SWF counts from the beginning of the log
 
     def __len__(self) -> int:
         return len(self.submit)
+
+    @property
+    def begins(self) -> int:
+        """The first submit, in seconds since 1970, as far as is known."""
+        return self.clock + self.offset
 
     def only(self, column: str, value: str) -> Trace:
         """Its jobs with this value alone, on the same clock. Raises BadInput where there are none."""
@@ -179,6 +186,7 @@ def canonical(raw: Raw, gpus: int | None = None) -> Trace:
         changes=dict(raw.changes),
         notes=tuple(raw.notes),
         machine_gpus=raw.machine_gpus,
+        clock=raw.clock,
     )
 
 

@@ -34,7 +34,7 @@ PATIENCE = {"median_hours", "sigma", "again", "after_hours", "source"}
 
 
 def read_world(path: Path, offset: int) -> World:
-    """`offset` is where the trace's first submit stands on its clock. Raises BadInput, naming what is wrong."""
+    """`offset` is the trace's first submit, in seconds since 1970. Raises BadInput, naming what is wrong."""
     given = load(path)
     known(given, SITE, "the site")
     parts = {}

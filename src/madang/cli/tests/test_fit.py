@@ -128,3 +128,28 @@ def test_what_can_not_be_done_is_one_line_and_exit_2(model, tmp_path, monkeypatc
     assert answer.exit_code == 2
     assert said in answer.stderr
     assert "Traceback" not in answer.output
+
+
+def test_every_format_of_the_same_jobs_gives_the_same_model(trace, model, tmp_path):
+    rows = [line.split(",") for line in trace.read_text(encoding="utf-8").splitlines()[1:]]
+    swf, mapped, sacct = (tmp_path / name for name in ("t.swf", "mapped.csv", "sacct.txt"))
+    first = int(rows[0][0])
+    fields = (
+        f"{n} {int(at) - first} -1 {run} {gpus} -1 -1 {gpus} {limit} -1 1 -1 -1 -1 -1 -1 -1 -1\n"
+        for n, (at, run, gpus, limit) in enumerate(rows, 1)
+    )
+    swf.write_text(f"; UnixStartTime: {first}\n" + "".join(fields), encoding="utf-8")
+    lines = (f"{at},{run},{gpus},{limit}\n" for at, run, gpus, limit in rows)
+    mapped.write_text("came,lasted,cards,most\n" + "".join(lines), encoding="utf-8")
+    head = "JobIDRaw|Submit|Eligible|Start|End|TimelimitRaw|ReqTRES|AllocTRES|Partition|Account|User|QOS|State\n"
+    of = (
+        f"{n}|{at}|{at}|{at}|{int(at) + int(run)}|{int(limit) // 60}|gres/gpu={gpus}|gres/gpu={gpus}|p|a|u|q|DONE\n"
+        for n, (at, run, gpus, limit) in enumerate(rows, 1)
+    )
+    sacct.write_text(head + "".join(of), encoding="utf-8")
+    names = "submit=came,run=lasted,gpus=cards,limit=most"
+    for source, more in ((swf, ()), (mapped, ("--map", names)), (sacct, ())):
+        into = tmp_path / "other.toml"
+        answer = ask("fit", source, "--into", into, "--name", "companies", *more)
+        assert answer.exit_code == 0, answer.output
+        assert into.read_bytes() == model.read_bytes(), source

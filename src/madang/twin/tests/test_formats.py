@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from madang.twin import BadInput, read
+from madang.twin.calibrate import gaps
 from madang.twin.formats import SACCT, parse_map
 
 SWF = "; MaxProcs: 8\n; UnixStartTime: 0\n"
@@ -29,6 +31,17 @@ def write(tmp_path):
         return path
 
     return to
+
+
+def test_the_clock_of_swf_begins_where_its_header_says(write):
+    start = 1_767_657_600  # 2026-01-06
+    trace = read(write("t.swf", f"; UnixStartTime: {start}\n" + swf(submit=50, wait=9) + swf(id=2, submit=99, wait=9)))
+    assert (trace.offset, trace.clock, trace.begins) == (50, start, start + 50)
+    (month,), _all = gaps(trace, [0, 0], UTC)
+    assert (month.month, month.jobs) == ("2026-01", 2)
+    assert read(write("t.swf", swf())).clock == 0
+    with pytest.raises(BadInput, match="UnixStartTime is beyond all years"):
+        read(write("t.swf", f"; UnixStartTime: {start * 1_000}\n" + swf()))
 
 
 def test_swf_is_brought_into_its_canonical_form_and_every_change_is_counted(write):
