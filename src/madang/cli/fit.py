@@ -25,6 +25,9 @@ def fit(
     growth: Annotated[
         bool, typer.Option("--growth", help="Fit the growth a year, too: of half a year of jobs and more.")
     ] = False,
+    test_days: Annotated[
+        int, typer.Option(min=0, max=3650, help="Fit without the last so many days, and measure on them, too.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the jobs that are made to see how well it fits.")] = 0,
     gpus: Gpus = None,
     columns: Map = "",
@@ -38,37 +41,42 @@ def fit(
     from dataclasses import asdict
 
     from madang.twin import BadInput
+    from madang.twin.fit import DAY_S, goodness, growing, parted
     from madang.twin.fit import fit as fitted
-    from madang.twin.fit import goodness, growing
     from madang.twin.modelfile import SUFFIX, is_model, model_text
 
     if not is_model(into):
         raise BadInput(f"--into {into}: a model is a file called NAME{SUFFIX}")
     not_the_same(into, trace)
     read = read_trace(trace, gpus, columns, encoding)
-    grown = growing(read) if growth else None
-    made = fitted(read, name, lengths, grown.rate if grown else 0.0)
-    its = goodness(read, made, seed)
+    earlier, later = parted(read, test_days) if test_days else (read, None)
+    grown = growing(earlier) if growth else None
+    made = fitted(earlier, name, lengths, grown.rate if grown else 0.0)
+    its = goodness(earlier, made, seed)
+    tested = goodness(later, made, seed, (later.offset - earlier.offset) // DAY_S) if later else None
     text = model_text(made)
     replaced(into, lambda to: to.write(text))
     if json:
         as_json(
             {"model": str(into), "program": asdict(made), "growth": grown and asdict(grown), **its.as_dict()}
+            | {"tested": tested and tested.as_dict()}
             | {"seed": seed, "changes": dict(read.changes), "notes": list(read.notes)}
         )
         return
     tell(read)
-    _show(its)
+    _show(its, "trace")
+    if tested:
+        _show(tested, f"last {test_days:,} days")
     if grown:
         say(f"growth {grown.rate:+.1%} a year, with a standard error of {grown.error:.1%}")
     say(f"written to {into}")
 
 
-def _show(its: Goodness) -> None:
-    rows = [[name, f"{of:,.2f}", f"{model:,.2f}"] for name, (of, model) in its.figures.items()]
-    table(["", "trace", "model"], rows)
+def _show(its: Goodness, of: str) -> None:
+    rows = [[name, f"{own:,.2f}", f"{model:,.2f}"] for name, (own, model) in its.figures.items()]
+    table(["", of, "model"], rows)
     table(
-        ["distance, 0 to 1", "trace to model", "by chance"],
+        ["distance, 0 to 1", f"{of} to model", "by chance"],
         [[its.of, f"{its.distance:.3f}", f"{its.chance:.3f}"] for its in its.distances],
     )
 

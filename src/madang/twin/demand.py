@@ -195,8 +195,8 @@ class Made:
     def __len__(self) -> int:
         return len(self.submit)
 
-    def trace(self) -> Trace:
-        """In canonical form; the first day is the first Monday on the clock."""
+    def trace(self, first_day: int = 0) -> Trace:
+        """In canonical form; the day 0 is the first Monday on the clock."""
         names = [self.names[number] for number in self.program.tolist()]
         first = int(self.submit[0])
         submit, run, gpus, limit = (
@@ -205,7 +205,7 @@ class Made:
         return Trace(
             id=[str(job + 1) for job in range(len(self))],
             submit=submit, run=run, gpus=gpus, limit=limit, row=range(len(self)),
-            more={"program": names}, offset=MONDAY * DAY_S + first,
+            more={"program": names}, offset=(MONDAY + first_day) * DAY_S + first,
         )  # fmt: skip
 
 

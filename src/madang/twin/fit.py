@@ -8,6 +8,7 @@ the measures of how well it fits.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log, pi, sqrt
@@ -236,16 +237,30 @@ class Goodness:
         return asdict(self)
 
 
-def goodness(trace: Trace, program: Program, seed: int = 0) -> Goodness:
+def parted(trace: Trace, days: int) -> tuple[Trace, Trace]:
+    """(its jobs before the last so many days, those of the last). Raises BadInput where there aren't enough of both."""
+    since = trace.submit[-1] + 1 - days * DAY_S
+    earlier = bisect_left(trace.submit, since)
+    if min(earlier, len(trace) - earlier) < FEWEST:
+        raise BadInput(
+            f"the last {days:,} days have {len(trace) - earlier:,} jobs, and those before {earlier:,}:"
+            f" it takes {FEWEST} of both"
+        )
+    return trace.part(range(earlier)), trace.part(range(earlier, len(trace)))
+
+
+def goodness(trace: Trace, program: Program, seed: int = 0, day: int = 0) -> Goodness:
     """How far the model's jobs are from those of the trace: the largest difference of the cumulative shares (the
     Kolmogorov-Smirnov distance) of sizes, run lengths, limits and times between arrivals; and the share of jobs that
-    would have to be moved to other hours of the week. Needs numpy. Raises BadInput.
+    would have to be moved to other hours of the week. The trace begins on that day of the model, or on the next that is
+    the same weekday. Needs numpy. Raises BadInput.
     """
     days = max(1, -(-(trace.submit[-1] + 1) // DAY_S))
-    made = _made(program, days, seed)
+    first_day = day + (trace.begins // DAY_S - MONDAY - day) % 7
+    made = _made(program, days, seed, first_day=first_day)
     import numpy as np
 
-    own, other = _columns(trace), _columns(made.trace())
+    own, other = _columns(trace), _columns(made.trace(first_day))
     many = len(trace) * len(made) / (len(trace) + len(made))
     chance = sqrt(-log(0.05 / 2) / 2 / many)
     distances = [
@@ -309,8 +324,8 @@ def jobs_of(program: Program, *, days: int, seed: int, gpus: int) -> Trace:
     return Trace(**{**vars(made.trace()), "notes": tuple(notes)})
 
 
-def _made(program: Program, days: int, seed: int, largest: int = TOPS[-1]) -> Made:
+def _made(program: Program, days: int, seed: int, largest: int = TOPS[-1], first_day: int = 0) -> Made:
     try:
-        return generate([program], days=days, seed=seed, largest=largest)
+        return generate([program], days=days, seed=seed, first_day=first_day, largest=largest)
     except ImportError:
         raise BadInput("making jobs from a model needs the extra “twin”: pip install 'madang[twin]'") from None

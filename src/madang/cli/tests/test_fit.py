@@ -99,6 +99,19 @@ def test_a_plan_names_a_model_beside_it_and_may_say_how_much_and_how_it_grows(mo
     assert "none.toml: there is no such file" in ask("plan", plan).stderr
 
 
+def test_the_last_days_are_kept_for_a_test(trace, model, tmp_path):
+    into = tmp_path / "tested.toml"
+    answer = ask("fit", trace, "--into", into, "--test-days", 7)
+    assert answer.exit_code == 0, answer.output
+    assert "last 7 days to model" in answer.stdout
+    said = json.loads(ask("fit", trace, "--into", into, "--test-days", 7, "--json").stdout)
+    assert len(said["tested"]["distances"]) == 5
+    assert "of 21 days" in said["program"]["source"]
+    assert json.loads(ask("fit", trace, "--into", into, "--json").stdout)["tested"] is None
+    few = ask("fit", trace, "--into", into, "--test-days", 28)
+    assert (few.exit_code, "it takes 100 of both" in few.stderr) == (2, True)
+
+
 def test_growth_is_fitted_where_it_can_be_seen(trace, tmp_path):
     into = tmp_path / "m.toml"
     short = ask("fit", trace, "--into", into, "--growth")

@@ -13,7 +13,7 @@ import numpy as np
 
 from madang.twin import BadInput, Trace, from_columns, read
 from madang.twin.demand import DAY_S, Lengths, Measured, Program, generate, jobs_a_day, like
-from madang.twin.fit import fit, goodness, growing, jobs_of
+from madang.twin.fit import fit, goodness, growing, jobs_of, parted
 from madang.twin.modelfile import model_text, read_model
 
 KTH = Path("../shared/data/traces/kth.swf.gz")
@@ -86,6 +86,32 @@ def test_without_limits_the_models_jobs_have_their_true_runs():
     perfect = trace_of(like("a", "seren", 2_000), days=14).perfect()
     made = generate([fit(perfect)], days=14, seed=1)
     assert (made.limit == made.run).all()
+
+
+def test_a_model_is_tested_on_days_that_it_was_not_fitted_to(trace):
+    earlier, later = parted(trace, 25)
+    assert len(earlier) + len(later) == len(trace)
+    assert later.begins == trace.begins + later.submit[0] + (trace.submit[len(earlier)] - trace.submit[0])
+    assert (later.submit[-1] + 1) / DAY_S == pytest.approx(25, abs=0.1)
+    program = fit(earlier)
+    found = {its.of: its for its in goodness(later, program, day=157).distances}
+    # The last days don't begin on a Monday, and aren't whole weeks: the model's days are the same weekdays.
+    assert found["hour of week"].distance < 6 * found["hour of week"].chance
+    for name in ("size", "run", "limit"):
+        assert found[name].distance < 2 * found[name].chance, name
+    with pytest.raises(BadInput, match=r"the last 182 days have 112,994 jobs, and those before 0: it takes 100"):
+        parted(trace, 182)
+
+
+def test_the_weekdays_of_a_short_trace_are_those_of_the_model():
+    quiet = replace(TRUE, weekdays=(1, 1, 1, 1, 1, 0, 0), bursts=0.0)
+    whole = trace_of(quiet, days=28)
+    friday = next(job for job, submit in enumerate(whole.submit) if (submit + whole.offset) // DAY_S % 7 == 1)
+    short = whole.part(
+        [job for job in range(friday, len(whole)) if whole.submit[job] < whole.submit[friday] + 3 * DAY_S]
+    )
+    (hours,) = (its for its in goodness(short, quiet).distances if its.of == "hour of week")
+    assert hours.distance < 0.15
 
 
 @pytest.mark.parametrize("rate", [-0.3, 0.0, 0.8])
@@ -198,4 +224,4 @@ def test_a_recorded_trace_is_fitted_closely_where_jobs_are_counted_one_by_one():
     # People send jobs together; independent draws don't.
     assert 0.1 < far["time between arrivals"] < 0.2
     for own, other in found.figures.values():
-        assert other == pytest.approx(own, rel=0.05)
+        assert other == pytest.approx(own, rel=0.1)
