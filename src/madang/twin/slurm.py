@@ -12,8 +12,10 @@ what runs, by its limits, and what was set aside in this cycle. If that is now, 
 `window_s` from now, its GPUs are set aside from then, rounded down to whole `resolution_s` of the clock, to its end,
 rounded up. If it is later, nothing is set aside for it. The next cycle knows nothing of what was set aside.
 
-What Slurm does besides is left out: the depth of the main pass (100 jobs), its repetition every 60 s, the time that a
-cycle takes, job arrays, and that two slots which overlap by their rounding alone are moved apart.
+What Slurm does besides is left out: that it sets aside whole nodes, so that jobs smaller than a node fill in less often
+than here; the depth of the main pass (100 jobs) and its repetition every 60 s; the time that a cycle takes, and that
+the first one of all comes when its controller starts; job arrays; and that two slots which overlap by their rounding
+alone are moved apart.
 """
 
 from __future__ import annotations
