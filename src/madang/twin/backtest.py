@@ -77,7 +77,9 @@ def backtest(
 
 def _crowded(runs: Sequence[Stint], gpus: int) -> Iterator[int]:
     """The places of those that found others waiting, or fewer GPUs free than they wanted. In one pass over the time."""
-    started, ended, used, waiting = [], [], 0, 0  # of those before: when they start and end, with their GPUs
+    started: list[tuple[int, int]] = []  # of those before: when they start, with their GPUs
+    ended: list[tuple[int, int]] = []
+    used = waiting = 0
     for place, run in enumerate(runs):
         while started and started[0][0] <= run.submit:
             used += heappop(started)[1]

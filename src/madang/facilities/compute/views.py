@@ -499,15 +499,14 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
     watch = job_queries.watches().get(row.engine) if row.lives else None
     windows = maintenance.reaching(watch, row.partition)
     files = [] if removing else queries.files_of(row, part.number)
+    short = job_queries.held_back(row)
     return {
         "job": row,
         "part": part,
         "counts": (counts := _counts(row)),
         "failed": any(name not in ("completed", "running", "waiting") for name, _said, _many in counts),
         "steps": _steps(row),
-        "waits": words.waits(
-            row.waits if not (short := job_queries.held_back(row)) else "Uncovered", windows, watch.moment if watch else None
-        ),
+        "waits": words.waits("Uncovered" if short else row.waits, windows, watch.moment if watch else None),
         "short": short,
         "windows": windows,
         "touched": [reach.window.id for reach in windows if reach.touches(row)],
