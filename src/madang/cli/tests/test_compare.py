@@ -17,12 +17,13 @@ POWER = '[power]\nidle_w = 100\nbusy_w = 800\npue_percent = 130\ng_per_kwh = 417
 
 
 def ask(*words: object):
-    return CliRunner().invoke(app, ["twin", "compare", *map(str, words)], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["twin", "compare", *map(str, words)])
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(show.out, "width", 200)  # whatever the terminal that the tests run in
     for name, gpus, rest in (("small", 16, ""), ("large", 64, POWER), ("other", 16, "")):
         seeds = 3 if name == "other" else 2
         head = f"start = 2027-01-01\ngpus = {gpus}\nquarters = 4\nseeds = {seeds}\n"
