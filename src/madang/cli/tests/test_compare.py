@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from madang.cli import app
+from madang.cli import app, show
 
 pytest.importorskip("numba")
 
