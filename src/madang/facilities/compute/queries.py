@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import (
     CharField,
     Count,
@@ -467,12 +468,14 @@ def place(code: str) -> Place:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """One cluster as its operator sees it. `silent`: no complete answer for too long, or never."""
+    """One cluster as its operator sees it. `silent`: no complete answer for too long, or never. `pretended`: the GPU
+    types of partitions that say of themselves that their GPUs aren't there."""
 
     cluster: Cluster
     watch: Watch | None
     lines: Sequence[jobs.Line]
     silent: bool
+    pretended: frozenset[str] = frozenset()
 
     @property
     def health(self) -> dict[str, Any]:
@@ -570,11 +573,12 @@ def health(person: Any) -> Health:
     _require_keeper(person)
     watches, lines, moment = jobs.watches(), jobs.lines(), now()
     clusters = []
-    for cluster in Cluster.objects.order_by("id"):
+    pretended = ArrayAgg("partitions__gpu_type", filter=Q(partitions__declared=True), default=[])
+    for cluster in Cluster.objects.order_by("id").annotate(pretended=pretended):
         watch = watches.get(cluster.code)
         silent = watch is None or watch.answered_at is None or watch.answered_at + SILENT < moment
         mine = [line for line in lines if line.engine == cluster.code]
-        clusters.append(ClusterState(cluster, watch, mine, silent))
+        clusters.append(ClusterState(cluster, watch, mine, silent, frozenset(cluster.pretended)))
     holds, unheld = jobs.mismatches()
     return Health(clusters, holds, unheld, resources_without_partition(person))
 

@@ -18,7 +18,7 @@ from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
 from madang.facilities.compute.tests import make
 from madang.facilities.compute.tests.test_pages import browser
 from madang.identity.tests import make as identity
-from madang.jobs.models import Job, Stray
+from madang.jobs.models import Job, Stray, Watch
 from madang.jobs.tests import make as jobs
 from madang.twin.effect import Queue
 from madang.workflow.errors import Refused
@@ -183,3 +183,14 @@ def test_the_twin_is_told_what_the_jobs_of_a_resource_run_on(slurm: Cluster) -> 
         here.resource_id: Queue(8, "fcfs", 4, 3600),
         there.resource_id: Queue(64, "easy", 64, 86_400),
     }
+
+
+def test_the_gpus_of_a_partition_that_is_declared_are_not_called_real_whatever_the_cluster_says(slurm):
+    """A Slurm takes a link to /dev/null for a GPU."""
+    make.partition(slurm, gpu_type="h100", declared=True)
+    make.partition(slurm, gpu_type="a100", declared=False)
+    slots = [{"gpu_type": kind, "slots": 8, "busy": 0, "declared": False, "queued": 0} for kind in ("a100", "h100")]
+    Watch.objects.create(engine="gwangju", health={"reachable": True, "slots": slots})
+    text = browser(identity.operator()).get(reverse("compute:health")).content.decode()
+    found = dict(re.findall(r'<th scope="row">(\w+)</th>.*?<td>([^<]*)</td></tr>', text))
+    assert found == {"a100": "real", "h100": "declared, not real"}
