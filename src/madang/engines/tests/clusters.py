@@ -24,6 +24,7 @@ from madang.engines.base import START, JobSpec, Limits, LiveRun, RunKey, UsageRo
 from madang.engines.slurm import Breaker, Commands, SlurmEngine
 from madang.engines.slurm.handing import place
 
+IN_USE = 8  # what userdel ends with
 SCRIPT = Path(__file__).parents[4] / "dev" / "slurm.py"
 
 
@@ -137,7 +138,12 @@ def add_user(name: str) -> None:
 
 
 def remove_user(name: str) -> None:
-    subprocess.run(["userdel", name], check=False, capture_output=True)
+    """Gone once the last process of an ended job is."""
+    deadline = time.monotonic() + 5
+    while subprocess.run(["userdel", name], check=False, capture_output=True).returncode == IN_USE:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
 
 
 @dataclass
