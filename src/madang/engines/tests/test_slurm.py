@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from madang.engines.base import Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
+from madang.engines.base import HELD_BACK, Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
 from madang.engines.slurm import Breaker, Commands, accounts, answers, records, reservations
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
@@ -129,6 +129,26 @@ def test_f5_a_requeue_is_two_runs_of_one_job(rig):
     assert row.key == RunKey(job, 0, 1, 1)
     said = rig.commands.read("sacct", "-n", "-P", "-X", "-j", number, "--format=State").split()
     assert len(said) == 1
+
+
+@ON_SLURM
+def test_tasks_that_wait_are_held_back_and_let_go_one_by_one_and_what_runs_goes_on(rig):
+    blocker = rig.submit("echo up; sleep 5", gpus_per_node=3)
+    rig.running(blocker)
+    job = rig.submit("exit 0", tasks=4)
+    rig.engine.hold_back(job, [1, 3])
+    rig.engine.hold_back(blocker, [0])
+
+    def kept():
+        return {run.key.task for run in rig.engine.poll().runs if run.key.job == job and run.reason == HELD_BACK}
+
+    rig.until(lambda: kept() == {1, 3})
+    assert [rig.ended(job, task).outcome for task in (0, 2)] == ["completed"] * 2
+    assert rig.ended(blocker).outcome == "completed"
+    assert kept() == {1, 3}
+    rig.engine.let_go(job, [1, 3])
+    assert [rig.ended(job, task).outcome for task in (1, 3)] == ["completed"] * 2
+    rig.engine.let_go(job, [0, 1])  # nothing waits any more
 
 
 @ON_SLURM
