@@ -104,7 +104,7 @@ class Host(Protocol):
 
 
 _hosts: list[Host] = []
-_built: dict[str, EngineWithFiles] = {}
+_built: dict[str, tuple[Host, EngineWithFiles]] = {}
 
 
 def register(host: Host) -> None:
@@ -125,8 +125,9 @@ def names() -> list[str]:
 def engine_named(name: str) -> EngineWithFiles:
     """The engine, built when first asked for and kept for the life of the process."""
     if name not in _built:
-        _built[name] = _host_of(name).build(name)
-    return _built[name]
+        host = _host_of(name)
+        _built[name] = host, host.build(name)
+    return _built[name][1]
 
 
 def partitions(name: str) -> Sequence[str]:
@@ -150,6 +151,8 @@ def whose(name: str, row: UsageRow) -> Whose | None:
 
 
 def _host_of(name: str) -> Host:
+    if name in _built:
+        return _built[name][0]
     for host in _hosts:
         if name in host.names():
             return host

@@ -28,21 +28,23 @@ WHERE ({", ".join(f"n.{name}" for name in COLUMNS)})
       IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
    OR n.wish <> ''
 """  # noqa: S608
+GONE: Final = "DELETE FROM jobs_node WHERE engine = %s AND NOT name = ANY(%s)"
 logger = logging.getLogger(__name__)
 
 
 def keep(engine: str, seen: Sequence[NodeState]) -> None:
-    """Write down what is otherwise than before: two statements, however many nodes."""
+    """Write down what is otherwise than before: one statement, however many nodes."""
     rows: list[tuple[Any, ...]] = [
         (n.name[:80], n.state, n.reason[:400], ",".join(n.partitions)[:400], n.gpu_type[:80], n.gpus, n.used)
         for n in sorted(seen, key=lambda n: n.name)
     ]
     with connection.cursor() as cursor:
+        names = [row[0] for row in rows]
         if rows:
-            cursor.execute(KEEP, [engine, *(list(column) for column in zip(*rows, strict=True))])
-        cursor.execute(
-            "DELETE FROM jobs_node WHERE engine = %s AND NOT name = ANY(%s)", [engine, [row[0] for row in rows]]
-        )
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            cursor.execute(f"WITH gone AS ({GONE}) {KEEP}", [engine, names, engine, *columns])
+        else:
+            cursor.execute(GONE, [engine, names])
 
 
 def fulfil(engine: EngineWithFiles, name: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import Count, Q, Value
 
 from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
@@ -72,10 +73,7 @@ def reconcile(name: str) -> None:
             if health.reachable:
                 nodes.keep(name, health.nodes)
                 nodes.fulfil(engine, name)
-            if strays := Stray.objects.filter(engine=name, answer="").count():
-                watch.health["warnings"] += ({"code": "strays", "text": f"runs that belong to nobody: {strays}"},)
-            if charged := Run.objects.filter(job__engine=name, marked_at__isnull=False, answer="").count():
-                watch.health["warnings"] += ({"code": "excess", "text": f"runs charged beyond their end: {charged}"},)
+            watch.health["warnings"] += _for_people(name)
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at
@@ -94,6 +92,16 @@ def reconcile(name: str) -> None:
                     *("windows_at", "windows", "windows_held"),
                 ]
             )
+
+
+def _for_people(name: str) -> tuple[dict[str, str], ...]:
+    """What waits for an operator's answer."""
+    strays = Stray.objects.filter(engine=name, answer="").values(code=Value("strays"))
+    charged = Run.objects.filter(job__engine=name, marked_at__isnull=False, answer="").values(code=Value("excess"))
+    said = {"strays": "runs that belong to nobody", "excess": "runs charged beyond their end"}
+    counted = (rows.order_by().annotate(many=Count("id")) for rows in (strays, charged))
+    found = next(counted).union(next(counted), all=True)
+    return tuple({"code": row["code"], "text": f"{said[row['code']]}: {row['many']}"} for row in found)
 
 
 def _due(watch: Watch, every_s: float) -> bool:
@@ -119,7 +127,7 @@ def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
 def _budgets(watch: Watch, engine: engines.EngineWithFiles) -> None:
     """Tell the engine what its budgets are: at once where that costs nothing, else every few seconds; and where nothing
     has changed, only now and then."""
-    moment = now()
+    moment = watch.asked_at or now()
     if watch.budgets_at and moment - watch.budgets_at < timedelta(seconds=engine.sync_every_s):
         return
     wanted = engines.budgets(watch.engine)
@@ -156,10 +164,13 @@ def usable(allocation: Allocation, moment: datetime) -> bool:
 
 def _left_undone(engine: engines.EngineWithFiles, name: str, moment: datetime, forgotten: list[Job]) -> None:
     """Jobs whose task was lost are handed over, jobs that the engine doesn't know too; what should end is ended."""
-    late = Job.objects.filter(engine=name, state=JobState.ACCEPTED, submitted_at__lt=moment - LEFT_UNDONE)
-    for job in [*late.select_related("allocation"), *forgotten]:
+    late = Q(state=JobState.ACCEPTED, submitted_at__lt=moment - LEFT_UNDONE)
+    to_cancel = Q(cancel_asked_at__isnull=False, told_at__isnull=False)
+    found = Job.objects.filter(late | to_cancel, engine=name, state__in=LIVE).select_related("allocation")
+    undone = list(found.annotate(late=late, to_cancel=to_cancel))
+    for job in [*(job for job in undone if job.late), *forgotten]:
         actions.hand_over(job)
-    for job in Job.objects.filter(engine=name, state__in=LIVE, cancel_asked_at__isnull=False, told_at__isnull=False):
+    for job in (job for job in undone if job.to_cancel):
         try:
             engine.cancel(job.uuid)
         except Unavailable:

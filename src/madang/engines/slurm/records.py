@@ -378,6 +378,8 @@ def _write(
 
 def _past(conn: psycopg.Connection[Any], sends: Sequence[Send]) -> dict[RunKey, tuple[int, bool]]:
     """Of the tasks of these submissions: how many runs each has had, and whether one of them was its last."""
+    if not sends:
+        return {}
     rows = conn.execute(
         """SELECT job, task, attempt, count(*), bool_or(NOT goes_on) FROM slurm_run
            WHERE job = ANY(%s) GROUP BY job, task, attempt""",
