@@ -102,9 +102,11 @@ def on_paper(folder: str, name: str = "paper") -> tuple[Any, Paper]:
     settings.SLURM = {name: {"conf": "/nonexistent", "runs": folder}}
     paper = Paper()
     facts: dict[str, Any] = host.connection_facts() | {"cursor_factory": Asked}
-    engines._built[name] = SlurmEngine(lambda: psycopg.connect(**facts), Path(folder), name, paper)
     wanted = {"gpu_type": "h100", "gpus": 1000, "most_gpus": 8, "declared": False}
-    return make.partition(make.cluster(code=name, engine="slurm"), name="h100", **wanted), paper
+    made = make.partition(make.cluster(code=name, engine="slurm"), name="h100", **wanted)
+    engine = SlurmEngine(lambda: psycopg.connect(**facts), Path(folder), name, paper)
+    engines._built[name] = engines._host_of(name), engine
+    return made, paper
 
 
 def reconcile(server: Postgres) -> list[Figure]:
