@@ -1,7 +1,8 @@
 """The loop that makes queued runs happen: one per machine, by a lock that its database session holds.
 
 Order of acts: claim slots and commit, fill the run's folder (job.json last), start the shim, then only read what the
-shim wrote. So it may be killed anywhere: the next dispatcher reads each folder and goes on from there, and a run that
+shim wrote. What may take long, copying the files that a job is given from the disk, the shim does: nobody else waits
+for it. So the dispatcher may be killed anywhere: the next one reads each folder and goes on from there, and a run that
 it can't account for is lost, never completed.
 """
 
@@ -122,6 +123,7 @@ class Dispatcher:
         self._conn: psycopg.Connection[Any] | None = None
         self._started: dict[UUID, subprocess.Popen[bytes]] = {}
         self._beaten = 0.0
+        self._due: dict[UUID, int] = {}  # bytes that the shim of a run still copies
         self._signalled: dict[UUID, float] = {}
         self._read, self._gauged = read, 0.0
         self._sums: dict[tuple[UUID, int], tuple[float, gauges.Sums]] = {}  # of a run's slot, since when
@@ -153,10 +155,15 @@ class Dispatcher:
         conn = self._ready()
         changed = self._look(conn)
         for gpu_type in [row[0] for row in conn.execute(WAITING, {"here": self.machine}).fetchall()]:
-            while has_room(self.runs, self.caps.least_free) and (row := self._claim(conn, gpu_type)):
+            while self._has_room() and (row := self._claim(conn, gpu_type)):
                 self._start(conn, row)
                 changed += 1
         return changed
+
+    def _has_room(self) -> bool:
+        """Whether another run may start: the files that are still copied are to fit, too."""
+        least = self.caps.least_free
+        return has_room(self.runs, least + sum(self._due.values()) if least > 0 else 0)
 
     def close(self) -> None:
         """Give the lock back. The jobs go on."""
@@ -217,7 +224,9 @@ class Dispatcher:
                 self._signalled.pop(run, None)
                 if process.returncode is not None:
                     del self._started[run]
-        alive: list[UUID] = []
+        copies = {row["run"] for row in rows if row["state"] == "starting"}
+        self._due = {run: due for run, due in self._due.items() if run in copies}
+        alive: dict[UUID, dict[str, Any]] = {}
         changed = 0
         for row in rows:
             try:
@@ -230,7 +239,8 @@ class Dispatcher:
         if old:
             conn.execute("UPDATE engine_run SET seen_at = now() WHERE run = ANY(%s) AND state <> 'ended'", [old])
         if time.monotonic() - self._gauged >= self.caps.beat_s or not self._gauged:
-            self._gauge(conn, [row for row in rows if row["run"] in alive and not row["declared"]])
+            begun = [row for row in rows if "started" in alive.get(row["run"], ())]
+            self._gauge(conn, [row for row in begun if not row["declared"]])
         return changed
 
     def _gauge(self, conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
@@ -255,7 +265,8 @@ class Dispatcher:
         _, sums = self._sums.pop((run, gpu))
         conn.execute(SAMPLE, [run, gpu, *sums.sample()])
 
-    def _look_at(self, conn: psycopg.Connection[Any], row: dict[str, Any], alive: list[UUID]) -> int:
+    def _look_at(self, conn: psycopg.Connection[Any], row: dict[str, Any], alive: dict[UUID, dict[str, Any]]) -> int:
+        """What became of a run; one whose shim lives is put into `alive`, with what the shim says of itself."""
         here = self._place(row)
         if ended := _read(here / "exit.json"):
             return self._end(conn, row, ended)
@@ -267,10 +278,10 @@ class Dispatcher:
                 return self._lose(conn, row, "its process never came up")
             return 0
         if me["boot"] == shim.boot_id() and shim.ticks(me["pid"]) == me["ticks"]:
-            alive.append(row["run"])
+            alive[row["run"]] = me
             if row["cancel_at"]:
                 self._stop(row, me["pid"])
-            if row["state"] == "starting":
+            if row["state"] == "starting" and "started" in me:
                 conn.execute(
                     """UPDATE engine_run SET state = 'running', started_at = to_timestamp(%s), seen_at = now()
                        WHERE run = %s AND state = 'starting'""",
@@ -280,7 +291,7 @@ class Dispatcher:
             return 0
         if ended := _read(here / "exit.json"):  # it may have ended between the two looks
             return self._end(conn, row, ended)
-        row["started_at"] = row["started_at"] or datetime.fromtimestamp(me["started"], UTC)
+        row["started_at"] = row["started_at"] or _instant(me.get("started"))
         return self._lose(conn, row, "its process was gone and had not said how it ended")
 
     def _unborn(self, conn: psycopg.Connection[Any], row: dict[str, Any]) -> int:
@@ -380,18 +391,20 @@ class Dispatcher:
             work.mkdir(parents=True, mode=0o700)
             for folder in (here, here.parent, here.parent.parent):
                 folder.chmod(0o700)
+            sources: list[tuple[str, str]] = []
             for file in cur.execute(FILES, mine):
+                if file["content"] is None:
+                    sources.append((file["path"], file["source"]))
+                    continue
                 target = work / file["path"]
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if file["content"] is not None:
-                    target.write_bytes(file["content"])
-                else:
-                    shutil.copyfile(file["source"], target)
+                target.write_bytes(file["content"])
             slots = cur.execute(
                 "SELECT gpu, minor, device FROM engine_slot WHERE run = %s ORDER BY gpu", [row["run"]]
             ).fetchall()
         write_script(here, spec["script"])
-        shim.put(here / "job.json", self._orders(row, spec, slots, here))
+        self._due[row["run"]] = sum(os.stat(source).st_size for _, source in sources)
+        shim.put(here / "job.json", {**self._orders(row, spec, slots, here), "sources": sources})
 
     def _orders(
         self, row: dict[str, Any], spec: dict[str, Any], slots: list[dict[str, Any]], here: Path

@@ -4,6 +4,8 @@ Run as a plain script with one argument, the run's folder; only the standard lib
 breaks with the site. In the folder it finds job.json and writes, in this order:
 
     shim.json   pid, start ticks, boot id: with O_EXCL, so that of two starters one wins; they never repeat together
+    work/       the job's files that lie on the disk, copied; the job's time has not begun
+    shim.json   again, now with when it began and how many bytes it was given
     out.log     what the job wrote
     exit.json   how it ended: under another name first, synced, renamed, always last
 
@@ -20,6 +22,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 TICK_S = 0.5
+COPY = 1 << 20  # bytes at once: a stop is heard between two
 RESERVED = 4096  # bytes that are kept for the end from the start on
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 NOTICE = b"\nmadang: the log is full; the rest is not kept\n"
@@ -130,6 +134,42 @@ def put_at_last(path: Path, content: dict[str, Any]) -> None:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             time.sleep(TICK_S)
+
+
+class Stopped(Exception):
+    """The run is to end before its job has begun."""
+
+
+def deaf() -> None:
+    """TERM does nothing. Not SIG_IGN, which the job would inherit."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+
+
+def fetch(work: Path, sources: list[tuple[str, str]]) -> int:
+    """Copy these files into the work folder: path there, where it lies. How many bytes they are; TERM raises Stopped.
+
+    Copied and not linked: the job may change its own. Where it doesn't come to the end, none of it is kept.
+    """
+
+    def stop(*_: object) -> None:
+        deaf()  # once: what follows is the end of the run, and isn't to be torn
+        raise Stopped
+
+    given = 0
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        for path, source in sources:
+            target = work / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(source, "rb") as kept, target.open("wb") as own:
+                shutil.copyfileobj(kept, own, COPY)
+                given += own.tell()
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    finally:
+        deaf()
+    return given
 
 
 def send(pids: list[int], number: int) -> None:
@@ -369,24 +409,34 @@ def main(place: Path) -> int:
         fd = os.open(place / "shim.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         return 17
-    for number in (signal.SIGHUP, signal.SIGTERM):  # not SIG_IGN, which the job would inherit
-        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    deaf()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    me = {"pid": os.getpid(), "ticks": ticks(os.getpid()), "boot": boot_id(), "started": time.time()}
+    me: dict[str, Any] = {"pid": os.getpid(), "ticks": ticks(os.getpid()), "boot": boot_id()}
     os.write(fd, json.dumps(me).encode())
     os.fsync(fd)
     os.close(fd)
     end: dict[str, Any] = {"why": None, "exit": None, "started": None, "ended": time.time(), "error": ""}
+    watch: Watch | None = None
     try:
         reserve(place / "exit.json")
-        watch = Watch(place, json.loads((place / "job.json").read_text()))
+        job = json.loads((place / "job.json").read_text())
+        given = fetch(place / "work", job.get("sources", []))  # orders of before an update name none
+        put(place / "shim.json", me | {"started": time.time(), "given": given})
+        watch = Watch(place, job)
         try:
             end |= watch.run()
         finally:
             end |= {"why": watch.why, "exit": watch.exit, "peak_mb": watch.peak_mb, "log_truncated": watch.full}
+    except Stopped:
+        cancelled = (place / "cancel").exists()
+        end |= {"why": "cancelled" if cancelled else "machine_stopped", "ended": time.time()}
+        end |= {"error": "cancelled before it started" if cancelled else ""}
     except Exception as error:
         send(list(tree(os.getpid())), signal.SIGKILL)
-        end |= {"ended": time.time(), "error": f"{type(error).__name__}: {error}"[:500]}
+        said = error.strerror if isinstance(error, OSError) else None  # which names no path of this machine
+        said = said or f"{type(error).__name__}: {error}"[:500]
+        end |= {"ended": time.time(), "error": said if watch else f"could not start: {said}"}
     put_at_last(place / "exit.json", end)
     return 0
 

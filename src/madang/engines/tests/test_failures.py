@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from madang.engines.base import Rejected, RunKey, Unavailable
+from madang.engines.base import InputFile, Rejected, RunKey, Unavailable
 from madang.engines.local import LocalEngine, Sandbox, shim
 from madang.engines.local.dispatcher import Dispatcher
 
@@ -133,6 +136,120 @@ def test_a_start_that_died_with_an_empty_mark_is_lost(rig):
     assert rig.live(job).state == "starting"
     os.utime(mark, (time.time() - 60,) * 2)
     assert rig.ended(job).outcome == "lost"
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A file whose copy takes as long as the test wants: nobody writes to it yet."""
+    path = tmp_path / "slow"
+    os.mkfifo(path)
+    return path
+
+
+def writer(slow) -> int | None:
+    """The other end, once somebody reads."""
+    try:
+        return os.open(slow, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+
+
+def copying(rig, slow, script="cat in/big", **more):
+    """A run of which the input is being copied, and the end to write to."""
+    job = rig.submit(script, files=(InputFile("first", b"1"), InputFile("in/big", source=slow)), **more)
+    return job, rig.until(lambda: writer(slow))
+
+
+def test_while_the_input_of_one_run_is_copied_others_start_and_are_cancelled(rig, slow):
+    job, end = copying(rig, slow)
+    other = rig.submit("echo up; exec sleep 60")
+    rig.running(other)
+    rig.engine.cancel(other)
+    assert rig.ended(other).outcome == "cancelled"
+    assert (rig.live(job).state, rig.live(job).started_at) == ("starting", None)
+    os.write(end, b"all of it")
+    os.close(end)
+    assert rig.ended(job).outcome == "completed"
+    assert rig.log(job) == b"all of it"
+
+
+def test_the_time_of_a_run_begins_when_it_has_its_input(rig, slow):
+    job, end = copying(rig, slow, limit_s=1)
+    time.sleep(1.5)
+    os.close(end)
+    row = rig.ended(job)
+    assert (row.outcome, row.gpu_seconds) == ("completed", 1)
+
+
+def test_a_run_cancelled_while_its_input_is_copied_never_started_and_keeps_none_of_it(rig, slow):
+    job, end = copying(rig, slow, "echo ran")
+    os.write(end, b"half")
+    rig.engine.cancel(job)
+    row = rig.ended(job)
+    os.close(end)
+    assert (row.outcome, row.started_at, row.gpu_seconds) == ("cancelled", None, 0)
+    assert row.reason == "cancelled before it started"
+    assert (rig.log(job), rig.engine.files(RunKey(job))) == (b"", [])
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGKILL, "its process was gone and had not said how it ended"),
+        (signal.SIGTERM, "the machine was stopping"),
+    ],
+)
+def test_a_shim_killed_while_it_copies_is_a_run_that_is_lost_and_costs_nothing(rig, slow, number, reason):
+    job, end = copying(rig, slow, "echo ran")
+    os.kill(shim_of(rig, job), number)
+    row = rig.ended(job)
+    os.close(end)
+    assert (row.outcome, row.reason, row.started_at, row.gpu_seconds) == ("lost", reason, None, 0)
+
+
+def test_a_dispatcher_killed_while_an_input_is_copied_is_continued_by_the_next(rig, slow):
+    first = start_dispatcher(rig)
+    job = rig.submit("cat big", files=(InputFile("big", source=slow),))
+    end = wait(lambda: writer(slow))
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    rig.step()
+    assert rig.live(job).state == "starting"
+    os.write(end, b"all of it")
+    os.close(end)
+    assert rig.ended(job).outcome == "completed"
+    assert rig.log(job) == b"all of it"
+
+
+def test_an_input_that_vanished_before_it_was_copied_is_a_run_that_could_not_start(rig, slow, tmp_path):
+    (tmp_path / "second").touch()
+    files = (InputFile("first", source=slow), InputFile("second", source=tmp_path / "second"))
+    job = rig.submit("echo ran", files=files)
+    end = rig.until(lambda: writer(slow))
+    (tmp_path / "second").unlink()
+    os.close(end)
+    row = rig.ended(job)
+    assert (row.outcome, row.started_at, row.gpu_seconds) == ("failed", None, 0)
+    assert row.reason == "could not start: No such file or directory"  # and not where
+    assert rig.engine.files(RunKey(job)) == []
+
+
+def test_what_is_still_to_be_copied_counts_as_taken_before_another_run_starts(rig, slow, tmp_path):
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 2 * shutil.disk_usage(tmp_path).free)  # a hole, which takes nothing
+    rig.dispatcher.caps = replace(rig.caps, least_free=1)
+    files = (InputFile("first", source=slow), InputFile("second", source=tmp_path / "large"))
+    job = rig.submit("echo ran", files=files)
+    end = rig.until(lambda: writer(slow))
+    waits = rig.submit("echo ran")
+    rig.step()
+    assert rig.live(waits).state == "queued"
+    rig.engine.cancel(job)
+    assert rig.ended(job).outcome == "cancelled"
+    os.close(end)
+    assert rig.ended(waits).outcome == "completed"
 
 
 def test_a_second_dispatcher_of_the_machine_stands_by(rig):

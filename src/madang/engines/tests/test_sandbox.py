@@ -134,9 +134,10 @@ def test_links_that_a_job_leaves_behind_lead_nowhere(make_rig, tmp_path):
             rig.engine.open_file(key, path)
 
 
-def test_a_job_that_fills_the_disk_is_said_to_have_ended(tmp_path):
-    """On a disk of its own, of one megabyte, the process beside the job has room for its end all the same."""
+def on_a_small_disk(tmp_path, script, sources):
+    """How such a job ended on a disk of its own, of one megabyte, and what that disk said then."""
     orders = {
+        "sources": sources,
         "command": ["/place/script"],
         "sandboxed": False,
         "options": [],
@@ -153,12 +154,10 @@ def test_a_job_that_fills_the_disk_is_said_to_have_ended(tmp_path):
         "processes": 100,
     }
     (tmp_path / "job.json").write_text(json.dumps(orders))
-    fill = "i=0; while printf x > small$i; do i=$((i + 1)); done 2>/dev/null\n"
-    (tmp_path / "script").write_text(f"#!/bin/sh\nhead -c 2000000 /dev/zero > large\n{fill}exit 7\n")
+    (tmp_path / "script").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "script").chmod(0o700)
-    steps = (
-        "cp /given/* /place && mkdir /place/work && python3 -I -S /shim.py /place && cat /place/exit.json && df /place"
-    )
+    steps = "cp /given/job.json /given/script /place && mkdir /place/work && python3 -I -S /shim.py /place"
+    steps += " && cat /place/exit.json && df /place"
     command = ["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"]
     command += ["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev"]
     command += ["--tmpfs", "/tmp", "--size", str(1 << 20), "--tmpfs", "/place"]
@@ -166,5 +165,19 @@ def test_a_job_that_fills_the_disk_is_said_to_have_ended(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     end, _rest = json.JSONDecoder().raw_decode(done.stdout)
+    return end, done.stdout
+
+
+def test_a_job_that_fills_the_disk_is_said_to_have_ended(tmp_path):
+    """The process beside the job has room for its end all the same."""
+    fill = "i=0; while printf x > small$i; do i=$((i + 1)); done 2>/dev/null\n"
+    end, said = on_a_small_disk(tmp_path, f"head -c 2000000 /dev/zero > large\n{fill}exit 7\n", [])
     assert (end["exit"], end["why"], end["error"]) == (7, None, "")
-    assert "100%" in done.stdout
+    assert "100%" in said
+
+
+def test_an_input_larger_than_the_disk_is_a_run_that_could_not_start_and_leaves_the_disk_empty(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(2_000_000))
+    end, said = on_a_small_disk(tmp_path, "echo ran\n", [("in/large", "/given/large")])
+    assert (end["started"], end["exit"], end["error"]) == (None, None, "could not start: No space left on device")
+    assert "100%" not in said
