@@ -31,6 +31,7 @@ from madang.engines.base import Outcome, RunKey, Unavailable
 from madang.engines.local import calls, gauges, shim
 from madang.engines.local.engine import END, INTO_MAINTENANCE, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
+from madang.engines.local.relief import Relief, Writer
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
 from madang.engines.stored import Connect
 
@@ -86,6 +87,7 @@ WORDS = {
     "machine_stopped": "the machine was stopping",
     "out_of_memory": "it used more memory than it asked for",
     "timed_out": "it reached its time limit",
+    "disk_full": "the disk was nearly full, and it had written the most",
 }
 
 
@@ -99,7 +101,7 @@ class Caps:
     processes: int = 1024
     beat_s: float = 2.0  # how often "still there" is written, and GPUs are looked at
     sample_s: float = 15.0  # the time that one sample of a GPU stands for, longer where a run is long
-    least_free: int = 0  # bytes that the disk of the runs has to have free for a run to start
+    least_free: int = 0  # bytes that the disk of the runs has to have free: else no run starts, and the largest ends
     stale_s: float = 10.0  # an empty shim.json this old is a dead start
 
 
@@ -125,6 +127,7 @@ class Dispatcher:
         self._beaten = 0.0
         self._due: dict[UUID, int] = {}  # bytes that the shim of a run still copies
         self._signalled: dict[UUID, float] = {}
+        self._relief = Relief()
         self._read, self._gauged = read, 0.0
         self._sums: dict[tuple[UUID, int], tuple[float, gauges.Sums]] = {}  # of a run's slot, since when
 
@@ -241,7 +244,23 @@ class Dispatcher:
         if time.monotonic() - self._gauged >= self.caps.beat_s or not self._gauged:
             begun = [row for row in rows if "started" in alive.get(row["run"], ())]
             self._gauge(conn, [row for row in begun if not row["declared"]])
+        if self.caps.least_free > 0:
+            self._relieve(rows, alive)
         return changed
+
+    def _relieve(self, rows: list[dict[str, Any]], alive: dict[UUID, dict[str, Any]]) -> None:
+        """Where the disk gets full, tell the shim of the run that wrote the most; again, until its end is seen.
+
+        By a signal and no file: there may be no room for one. The shim of a run that began before an update would die
+        of the signal, and says of itself nothing about what it was given.
+        """
+        writers = {
+            row["run"]: Writer(self._place(row), me["pid"], me["given"])
+            for row in rows
+            if "given" in (me := alive.get(row["run"], {}))
+        }
+        if run := self._relief.choose(shutil.disk_usage(self.runs).free, self.caps.least_free, writers):
+            shim.send([writers[run].pid], signal.SIGUSR2)
 
     def _gauge(self, conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
         """Look at the GPUs of these runs, and write down what has become a sample."""

@@ -10,6 +10,7 @@ breaks with the site. In the folder it finds job.json and writes, in this order:
     exit.json   how it ended: under another name first, synced, renamed, always last
 
 TERM to the shim stops the job: as cancelled if the folder has a file `cancel`, else because the machine stops.
+USR2 kills it for the room that it takes on the disk.
 Killing the shim kills its job (PDEATHSIG).
 """
 
@@ -202,6 +203,13 @@ class Watch:
     def term(self, *_: object) -> None:
         self.stop("cancelled" if (self.place / "cancel").exists() else "machine_stopped")
 
+    def no_room(self, *_: object) -> None:
+        """KILL at once: it would write through its grace."""
+        if self.exit is not None:
+            return  # it has ended by itself
+        self.stop("disk_full")
+        send(list(tree(os.getpid())), signal.SIGKILL)
+
     def inner(self) -> list[int]:
         """The job's own processes: not bwrap, which would take TERM for a reason to kill everything at once."""
         pids = tree(os.getpid())
@@ -275,6 +283,7 @@ class Watch:
         started, zero = time.time(), time.monotonic()
         child = self.start()
         signal.signal(signal.SIGTERM, self.term)
+        signal.signal(signal.SIGUSR2, self.no_room)
         if (self.place / "cancel").exists():
             self.stop("cancelled")
         assert child.stdout
@@ -409,7 +418,8 @@ def main(place: Path) -> int:
         fd = os.open(place / "shim.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         return 17
-    signal.signal(signal.SIGHUP, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
     deaf()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     me: dict[str, Any] = {"pid": os.getpid(), "ticks": ticks(os.getpid()), "boot": boot_id()}

@@ -52,6 +52,9 @@ def why(reason: str) -> str:
         "the machine was stopping": _("The machine was stopping."),
         "it used more memory than it asked for": _("It used more memory than it asked for."),
         "it reached its time limit": _("It reached its time limit."),
+        "the disk was nearly full, and it had written the most": _(
+            "The disk for the files of jobs was nearly full, and it had written the most."
+        ),
         "cancelled before it started": _("It was canceled before it started."),
         "its process never came up": _("Its process never came up."),
         "its process was gone and had not said how it ended": _("Its process was gone and had not said how it ended."),
