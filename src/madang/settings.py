@@ -198,6 +198,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 LEDGER_WRITES_AMOUNTS = "madang.web.amounts.left"
 UPLOAD_LIMIT_BYTES = env.int("MADANG_UPLOAD_LIMIT", 50 * 1024 * 1024)
 LEAST_FREE_BYTES = env.int("MADANG_LEAST_FREE", 2 * 1024**3)  # on the disk of the runs, for a job to start and to go on
+JOB_FILES_LIMIT_BYTES = env.int("MADANG_JOB_FILES_LIMIT", 0)  # that a running job of the local engine wrote; 0: none
 PROJECT_FILE_LIMIT_BYTES = env.int("MADANG_PROJECT_FILE_LIMIT", 5 * 1024**3)  # of one file, in parts
 REQUEST_LIMIT_BYTES = 4 * UPLOAD_LIMIT_BYTES  # a form with several files
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from madang.engines.base import Outcome, RunKey, Unavailable
 from madang.engines.local import calls, gauges, shim
 from madang.engines.local.engine import END, INTO_MAINTENANCE, LOCK_ENDS
 from madang.engines.local.folders import has_room, place
-from madang.engines.local.relief import Relief, Writer
+from madang.engines.local.relief import Limit, Relief, Writer
 from madang.engines.local.sandbox import SCRIPT, Sandbox, write_script
 from madang.engines.stored import Connect
 
@@ -87,6 +87,7 @@ WORDS = {
     "machine_stopped": "the machine was stopping",
     "out_of_memory": "it used more memory than it asked for",
     "timed_out": "it reached its time limit",
+    "too_large": "its files took more room than those of a job may",
     "disk_full": "the disk was nearly full, and it had written the most",
 }
 
@@ -102,6 +103,7 @@ class Caps:
     beat_s: float = 2.0  # how often "still there" is written, and GPUs are looked at
     sample_s: float = 15.0  # the time that one sample of a GPU stands for, longer where a run is long
     least_free: int = 0  # bytes that the disk of the runs has to have free: else no run starts, and the largest ends
+    most_written: int = 0  # bytes that the files of a run may take, besides what it was given; 0: no limit
     stale_s: float = 10.0  # an empty shim.json this old is a dead start
 
 
@@ -127,7 +129,7 @@ class Dispatcher:
         self._beaten = 0.0
         self._due: dict[UUID, int] = {}  # bytes that the shim of a run still copies
         self._signalled: dict[UUID, float] = {}
-        self._relief = Relief()
+        self._relief, self._limit = Relief(), Limit()
         self._read, self._gauged = read, 0.0
         self._sums: dict[tuple[UUID, int], tuple[float, gauges.Sums]] = {}  # of a run's slot, since when
 
@@ -244,23 +246,30 @@ class Dispatcher:
         if time.monotonic() - self._gauged >= self.caps.beat_s or not self._gauged:
             begun = [row for row in rows if "started" in alive.get(row["run"], ())]
             self._gauge(conn, [row for row in begun if not row["declared"]])
-        if self.caps.least_free > 0:
-            self._relieve(rows, alive)
+        self._relieve(rows, alive)
         return changed
 
     def _relieve(self, rows: list[dict[str, Any]], alive: dict[UUID, dict[str, Any]]) -> None:
-        """Where the disk gets full, tell the shim of the run that wrote the most; again, until its end is seen.
+        """Tell the shims of runs that wrote more than one may, and where the disk gets full that of the run that wrote
+        the most; again, until their end is seen.
 
-        By a signal and no file: there may be no room for one. The shim of a run that began before an update would die
-        of the signal, and says of itself nothing about what it was given.
+        By a signal, which needs no room on the disk. The shim of a run that began before an update would die of it,
+        and says of itself nothing about what it was given.
         """
         writers = {
             row["run"]: Writer(self._place(row), me["pid"], me["given"])
             for row in rows
             if "given" in (me := alive.get(row["run"], {}))
         }
-        if run := self._relief.choose(shutil.disk_usage(self.runs).free, self.caps.least_free, writers):
-            shim.send([writers[run].pid], signal.SIGUSR2)
+        if self.caps.most_written > 0:
+            for run in self._limit.beyond(self.caps.most_written, writers):
+                with suppress(OSError):  # no room for it: then the shim says that of the disk
+                    (writers[run].place / "too_large").touch()
+                shim.send([writers[run].pid], signal.SIGUSR2)
+        if self.caps.least_free > 0:
+            free = shutil.disk_usage(self.runs).free
+            if chosen := self._relief.choose(free, self.caps.least_free, writers):
+                shim.send([writers[chosen].pid], signal.SIGUSR2)
 
     def _gauge(self, conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
         """Look at the GPUs of these runs, and write down what has become a sample."""

@@ -1,4 +1,4 @@
-"""Which run is to end where the disk of the runs gets full while they run, before all of them fail with it."""
+"""Which runs are to end for what they write: where the disk gets full, before all fail with it, and beyond a limit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from madang.engines.local.folders import size
 log = logging.getLogger(__name__)
 STEPS = 8  # into so many parts what has to be free is cut: for each that goes on vanishing, one more run ends
 PAUSE_S = 5.0  # between two weighings where the first found nobody
+LOOK_S = 10.0  # between two weighings against a limit; ten times as long as they take, where that is longer
 MEANT = 16 << 20  # bytes; a run that wrote fewer isn't what fills a disk
 
 
@@ -34,11 +35,13 @@ class Weighing(threading.Thread):
 
     def __init__(self, writers: Mapping[UUID, Writer]) -> None:
         super().__init__(name="what runs have written", daemon=True)
-        self.writers, self.bytes = dict(writers), dict[UUID, int]()
+        self.writers, self.bytes, self.took_s = dict(writers), dict[UUID, int](), 0.0
 
     def run(self) -> None:
+        since = time.monotonic()
         for run, (place, pid, given) in self.writers.items():
             self.bytes[run] = size(place) + held(place, pid) - given
+        self.took_s = time.monotonic() - since
 
 
 class Relief:
@@ -74,6 +77,26 @@ class Relief:
             if self._chosen:
                 log.warning("%s bytes are free: run %s ends, which wrote %s", free, self._chosen, left[self._chosen])
         return self._chosen
+
+
+class Limit:
+    """Runs that wrote more than one may, as of the last weighing."""
+
+    def __init__(self) -> None:
+        self._weighing: Weighing | None = None
+        self._found: dict[UUID, int] = {}
+        self._pause_until = 0.0
+
+    def beyond(self, most: int, writers: Mapping[UUID, Writer]) -> list[UUID]:
+        """Those of the writers that are to end, until they aren't among them any more. `most`: bytes of one run."""
+        if self._weighing and not self._weighing.is_alive():
+            self._found = self._weighing.bytes
+            self._pause_until = time.monotonic() + max(LOOK_S, 10 * self._weighing.took_s)
+            self._weighing = None
+        if writers and not self._weighing and time.monotonic() >= self._pause_until:
+            self._weighing = Weighing(writers)
+            self._weighing.start()
+        return [run for run in writers if self._found.get(run, 0) > most]
 
 
 def held(place: Path, pid: int) -> int:

@@ -10,7 +10,7 @@ breaks with the site. In the folder it finds job.json and writes, in this order:
     exit.json   how it ended: under another name first, synced, renamed, always last
 
 TERM to the shim stops the job: as cancelled if the folder has a file `cancel`, else because the machine stops.
-USR2 kills it for the room that it takes on the disk.
+USR2 stops it for the room that it takes on the disk: as too large if there is a file `too_large`, else with no grace.
 Killing the shim kills its job (PDEATHSIG).
 """
 
@@ -204,11 +204,13 @@ class Watch:
         self.stop("cancelled" if (self.place / "cancel").exists() else "machine_stopped")
 
     def no_room(self, *_: object) -> None:
-        """KILL at once: it would write through its grace."""
         if self.exit is not None:
             return  # it has ended by itself
-        self.stop("disk_full")
-        send(list(tree(os.getpid())), signal.SIGKILL)
+        if (self.place / "too_large").exists():
+            self.stop("too_large")
+        else:  # it would write through its grace
+            self.stop("disk_full")
+            send(list(tree(os.getpid())), signal.SIGKILL)
 
     def inner(self) -> list[int]:
         """The job's own processes: not bwrap, which would take TERM for a reason to kill everything at once."""

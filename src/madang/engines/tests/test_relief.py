@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from madang.engines.base import InputFile
-from madang.engines.local.relief import MEANT, STEPS, Relief, Writer
+from madang.engines.local.relief import MEANT, STEPS, Limit, Relief, Writer
 
 EVERYTHING = 1 << 62  # more than any disk has free
 STAY = "echo up; exec sleep 60"
@@ -82,6 +82,21 @@ def test_while_there_is_room_enough_nobody_ends(rig, least):
     assert rig.live(job).state == "running"
 
 
+def test_a_run_whose_files_take_more_than_a_run_may_is_told_and_the_others_go_on(rig, tmp_path):
+    (tmp_path / "large").write_bytes(bytes(64 << 20))
+    given = rig.submit(STAY, files=(InputFile("large", source=tmp_path / "large"),))
+    job = rig.submit(f"trap 'echo told; exit 3' TERM; {NAMED} echo up; while :; do sleep 0.1; done")
+    rig.running(given)
+    rig.running(job)
+    rig.dispatcher.caps = replace(rig.caps, most_written=20_000_000)
+    row = rig.ended(job)
+    assert (row.outcome, row.exit_code) == ("failed", 3)
+    assert row.reason == "its files took more room than those of a job may"
+    assert rig.log(job).endswith(b"told\n")
+    assert row.gpu_seconds >= 1
+    assert rig.live(given).state == "running"
+
+
 @pytest.fixture
 def writers(tmp_path) -> dict[UUID, Writer]:
     """Three runs that wrote more, and ever more, than what counts."""
@@ -130,3 +145,14 @@ def test_a_run_that_ended_while_it_was_weighed_is_not_chosen(writers):
     assert relief.choose(0, 8000, writers) is None
     del writers[large]
     assert chosen(relief, 0, writers) == middle
+
+
+def test_a_limit_is_of_what_was_written_besides_the_input_and_holds_until_the_run_is_gone(writers):
+    limit, most = Limit(), MEANT + 2_500_000
+    _, _, large = writers
+    until = time.monotonic() + 5
+    while not (found := limit.beyond(most, writers)) and time.monotonic() < until:
+        time.sleep(0.005)
+    assert found == [large] == limit.beyond(most, writers)
+    del writers[large]
+    assert limit.beyond(most, writers) == []

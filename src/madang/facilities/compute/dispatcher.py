@@ -39,7 +39,8 @@ def _start(code: str, stop: threading.Event) -> threading.Thread:
     runs = host.runs_of(code)
     runs.mkdir(parents=True, exist_ok=True)
     sandbox = Sandbox(readonly=[Path(folder) for folder in settings.JOBS_READ])
-    dispatcher = Dispatcher(host.connect, runs, code, sandbox=sandbox, caps=Caps(least_free=settings.LEAST_FREE_BYTES))
+    caps = Caps(least_free=settings.LEAST_FREE_BYTES, most_written=settings.JOB_FILES_LIMIT_BYTES)
+    dispatcher = Dispatcher(host.connect, runs, code, sandbox=sandbox, caps=caps)
     thread = threading.Thread(target=dispatcher.run, args=(stop,), name=f"dispatcher of {code}", daemon=True)
     thread.start()
     return thread

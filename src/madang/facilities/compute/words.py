@@ -52,6 +52,7 @@ def why(reason: str) -> str:
         "the machine was stopping": _("The machine was stopping."),
         "it used more memory than it asked for": _("It used more memory than it asked for."),
         "it reached its time limit": _("It reached its time limit."),
+        "its files took more room than those of a job may": _("Its files took more room than those of a job may."),
         "the disk was nearly full, and it had written the most": _(
             "The disk for the files of jobs was nearly full, and it had written the most."
         ),
