@@ -46,11 +46,13 @@ class Weighing(threading.Thread):
 
 class Relief:
     """One run at a time is chosen. What it wrote stays its owner's, so its end makes no room: the next one is chosen
-    only where the room went on shrinking after it, and so the last ones run on where nobody writes any more."""
+    only where the room went on shrinking after it, and for what it wrote since then: who has written runs on, who goes
+    on writing doesn't."""
 
     def __init__(self) -> None:
         self._mark: int | None = None  # with fewer bytes free than that, one more run ends
         self._chosen: UUID | None = None
+        self._before: dict[UUID, int] = {}  # bytes that they had when the last one was chosen
         self._weighing: Weighing | None = None
         self._pause_until = 0.0
 
@@ -61,7 +63,9 @@ class Relief:
                 return self._chosen
             self._chosen, self._mark = None, free - least // STEPS
         if free >= least:
-            self._mark = self._weighing = None
+            self._mark, self._before, self._pause_until = None, {}, 0.0
+            if self._weighing and not self._weighing.is_alive():
+                self._weighing = None  # what it found is of another time
             return None
         if self._mark is not None and free >= self._mark:
             return None
@@ -71,11 +75,13 @@ class Relief:
                 self._weighing.start()
         elif not self._weighing.is_alive():
             found, self._weighing = self._weighing.bytes, None
-            left = {run: written for run, written in found.items() if run in writers and written >= MEANT}
-            self._chosen = max(left, key=lambda run: left[run], default=None)
+            heavy = [run for run, written in found.items() if run in writers and written >= MEANT]
+            more = {run: found[run] - self._before.get(run, 0) for run in heavy}
+            self._chosen = max((run for run in heavy if more[run] > 0), key=lambda run: more[run], default=None)
             self._pause_until = 0.0 if self._chosen else time.monotonic() + PAUSE_S
             if self._chosen:
-                log.warning("%s bytes are free: run %s ends, which wrote %s", free, self._chosen, left[self._chosen])
+                log.warning("%s bytes are free: run %s ends, which wrote %s", free, self._chosen, more[self._chosen])
+                self._before = found
         return self._chosen
 
 

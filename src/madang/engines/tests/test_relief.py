@@ -109,6 +109,11 @@ def writers(tmp_path) -> dict[UUID, Writer]:
     return found
 
 
+def write(writer, size):
+    with (writer.place / "file").open("ab") as file:
+        file.write(bytes(size))
+
+
 def chosen(relief, free, writers, least=8000):
     """The choice, once all of them have been weighed."""
     for _ in range(100):
@@ -125,13 +130,15 @@ def test_one_after_another_ends_only_while_the_room_goes_on_shrinking(writers):
     assert chosen(relief, 7999, writers) == large
     assert relief.choose(1, 8000, writers) == large  # it still lives: nobody else is to go
     del writers[large]
+    write(writers[small], 500_000)
     assert chosen(relief, 7000, writers) is None
     assert chosen(relief, 7000 - 8000 // STEPS, writers) is None
-    assert chosen(relief, 7000 - 8000 // STEPS - 1, writers) == middle
-    del writers[middle]
+    assert chosen(relief, 7000 - 8000 // STEPS - 1, writers) == small  # not who wrote more, and no longer writes
+    del writers[small]
     assert chosen(relief, 5000, writers) is None
+    assert chosen(relief, 3000, writers) is None  # somebody else fills the disk
     assert chosen(relief, 8000, writers) is None  # there was room again: it begins anew
-    assert chosen(relief, 7999, writers) == small
+    assert chosen(relief, 7999, writers) == middle
 
 
 def test_who_wrote_little_is_not_what_fills_the_disk(writers):
