@@ -26,8 +26,9 @@ ARGUMENTS = "madang.arguments"
 MOST_SCRIPTS = 1000
 MOST_SCRIPT_BYTES = 1_000_000  # more than any site takes; what is larger is no script
 LIMIT = re.compile(
-    r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?", re.ASCII
+    r"(?:(?P<days>\d{1,3})-)?(?P<hours>\d{1,4})(?::(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?)?", re.ASCII
 )
+HOURS_OR_MINUTES = re.compile(r"\d{1,4}:[0-5]\d", re.ASCII)
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Task = Annotated[int, typer.Option("--task", min=0, max=9999, help="Which of its tasks.")]
 Tasks = Annotated[int, typer.Option(min=1, max=10_000, help="How many tasks, each with its own GPUs and limit.")]
@@ -64,13 +65,17 @@ def site() -> Iterator[Client]:
 
 
 def seconds(written: str) -> int:
-    """A time limit as Slurm writes it, in seconds: "30" (minutes), "01:30:00", "2-12:00:00".
+    """A time limit as Slurm writes it, in seconds: "30" (minutes), "01:30:00", "1-12" (days-hours), "2-12:00:00".
 
-    >>> seconds("00:10:00"), seconds("30"), seconds("1-00:00")
-    (600, 1800, 86400)
+    Slurm reads "1:00" as one minute, most people as one hour: it is refused, as one of them would be wrong.
+
+    >>> seconds("00:10:00"), seconds("30"), seconds("1-12"), seconds("1-12:30")
+    (600, 1800, 129600, 131400)
     """
     if re.fullmatch(r"[0-9]{1,6}", written):
         return int(written) * 60
+    if HOURS_OR_MINUTES.fullmatch(written):
+        raise typer.BadParameter(f"{written} may mean hours or minutes: write {written}:00, or 00:{written:0>5}")
     found = LIMIT.fullmatch(written)
     if not found:
         raise typer.BadParameter("write minutes (30), hours:minutes:seconds (01:30:00) or days-hours:minutes (2-12:00)")
@@ -105,15 +110,18 @@ def _job(client: Client, asked: str) -> dict[str, Any]:
 def _offer(client: Client, allocation: int | None, partition: str | None, gpus: int) -> dict[str, Any]:
     """The allocation to charge: the named one, else the only one that fits."""
     offers = client.balance()
-    fitting = [
+    named = [
         o
         for o in offers
         if (allocation is None or o["allocation"] == allocation)
         and (partition is None or partition in (o["partition"], o["resource"]))
-        and o["most_gpus"] >= gpus
     ]
+    fitting = [o for o in named if o["most_gpus"] >= gpus]
     if len(fitting) == 1:
         return dict(fitting[0])
+    if not fitting and named:
+        most = max(o["most_gpus"] for o in named)
+        fail(f"one job has at most {most} GPUs there, and {gpus} were asked for", REFUSED)
     if not fitting:
         fail("no allocation of yours fits: `madang balance` shows what you hold", REFUSED)
     names = ", ".join(f"--allocation {o['allocation']} ({o['name']}, {o['grant']})" for o in fitting)
@@ -138,7 +146,7 @@ def submit(
         list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, help="What to run, a job for each.")
     ],
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
-    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "01:00:00",
+    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS, D-HH or D-HH:MM.")] = "01:00:00",
     name: Annotated[str | None, typer.Option(help="The name of the job; the script's where none is given.")] = None,
     allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
     partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
@@ -255,7 +263,7 @@ def _after(coming: dict[str, Any], found: dict[str, Any]) -> str:
 @answers
 def forecast(
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
-    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "01:00:00",
+    limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS, D-HH or D-HH:MM.")] = "01:00:00",
     tasks: Tasks = 1,
     allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
     partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
@@ -361,6 +369,7 @@ def jobs(
             ]
             for job in found["items"]
         ),
+        whole=["submitted"],
     )
 
 
@@ -383,11 +392,15 @@ def logs(
     task: Task = 0,
     json: Json = False,
 ) -> None:
-    """What a job wrote to its log. With -f: as it writes, and then how it ended."""
+    """What a job wrote to its log. With -f: as it writes, and then how it ended; of several tasks, this one."""
     with site() as client:
         found = _job(client, uuid)
         if follow:
-            _leave(_follow(client, found, quiet=json, task=task), waited=True)
+            found = _follow(client, found, quiet=json, task=task)
+            if found["tasks"] > 1:
+                _leave(_task(client, found, task), waited=True, what=f"task {task}")
+            else:
+                _leave(found, waited=True)
             return
         text = client.logs(found["uuid"], task)
     if json:
@@ -427,10 +440,18 @@ def _ended(client: Client, job: dict[str, Any], *, quiet: bool) -> dict[str, Any
     return job
 
 
-def _leave(job: dict[str, Any], *, waited: bool) -> None:
-    if waited and job["outcome"] and job["outcome"] != "completed":
-        code = f", exit code {job['exit_code']}" if job["exit_code"] else ""
-        fail(f"the job ended: {job['outcome']}{code}. {job['why']}".rstrip(), JOB_FAILED)
+def _task(client: Client, job: dict[str, Any], number: int) -> dict[str, Any]:
+    """One of the tasks of a job that has several."""
+    after = number - 1 if number else None
+    (task,) = client.get(f"/compute/jobs/{job['uuid']}/tasks", after=after, limit=1)["items"]
+    return dict(task)
+
+
+def _leave(ended: dict[str, Any], *, waited: bool, what: str = "the job") -> None:
+    """Exit with how a job, or one of its tasks, ended."""
+    if waited and ended["outcome"] and ended["outcome"] != "completed":
+        code = f", exit code {ended['exit_code']}" if ended["exit_code"] else ""
+        fail(f"{what} ended: {ended['outcome']}{code}. {ended['why']}".rstrip(), JOB_FAILED)
 
 
 @answers
@@ -443,6 +464,7 @@ def metrics(uuid: JobId, task: Task = 0, json: Json = False) -> None:
         return
     if not found["gpus"]:
         say("no samples: nobody looks at its GPUs, it has none, or it hasn't run for long enough")
+        return
     table(
         ["GPU", "use", "memory", "power", "until"],
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
@@ -44,10 +44,11 @@ def say(line: str, style: str = "") -> None:
     err.print(text, soft_wrap=True)
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, whole: Collection[str] = ()) -> None:
+    """`whole`: columns that stay on one line, where the terminal isn't so narrow that they would be cut off."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in whole and out.width >= 80)
     for row in rows:
         made.add_row(*(plain(cell) for cell in row))
     out.print(made)

@@ -210,6 +210,7 @@ def test_times_are_this_machines_and_say_so(world, monkeypatch, zone, offset):
     ("words", "why"),
     [
         (("submit", "SCRIPT", "--time", "soon"), "write minutes (30)"),
+        (("submit", "SCRIPT", "--time", "1:00"), "write 1:00:00, or 00:01:00"),
         (("submit", "SCRIPT", "--gpus", "0"), "--gpus"),
         (("submit", "SCRIPT", "--uuid", "x"), "--uuid"),
         (("submit", "nowhere.sh"), "nowhere.sh"),
@@ -242,6 +243,16 @@ def test_what_the_site_refuses_is_1(world, more):
     answer = world.type("submit", str(world.script), *more)
     assert (answer.exit_code, Job.objects.count()) == (1, 0)
     assert answer.stderr.startswith("madang: ")
+
+
+@database
+def test_more_gpus_than_one_job_gets_are_refused_with_how_many_it_gets(world):
+    for words in (("submit", str(world.script)), ("forecast",)):
+        answer = world.type(*words, "--gpus", "9")
+        said = "madang: one job has at most 4 GPUs there, and 9 were asked for\n"
+        assert (answer.exit_code, answer.stderr) == (1, said)
+    elsewhere = world.type("submit", str(world.script), "--gpus", "9", "--partition", "none")
+    assert "no allocation of yours fits" in elsewhere.stderr
 
 
 @database
@@ -437,16 +448,29 @@ def test_a_token_of_a_person_who_left_opens_nothing(world):
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("1", 60), ("0:30", 1800), ("1:02:03", 3723), ("2-00:00:01", 172_801), ("000", 0)]
-)
+    ("written", "meant"),
+    [
+        ("1", 60), ("90", 5400), ("1:02:03", 3723), ("1:30:00", 5400), ("1-2", 93_600), ("1-12", 129_600),
+        ("1-12:30", 131_400), ("2-00:00:01", 172_801), ("000", 0),
+    ],
+)  # fmt: skip
 def test_a_time_limit_is_read_as_slurm_reads_it(written, meant):
     assert compute.seconds(written) == meant
 
 
-@pytest.mark.parametrize("written", ["", "-1", "1:60", "1:00:60", "1h", "1-2", "١:00", "1:00\n", "9999999"])
+@pytest.mark.parametrize("written", ["", "-1", "1:60", "1:00:60", "1h", "1-", "1-2-3", "١:00", "1:00\n", "9999999"])
 def test_what_is_no_time_limit_is_refused(written):
     with pytest.raises(typer.BadParameter):
         compute.seconds(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "hours", "minutes"), [("1:00", "1:00:00", "00:01:00"), ("12:30", "12:30:00", "00:12:30")]
+)
+def test_what_slurm_reads_as_minutes_and_people_as_hours_is_asked_back(written, hours, minutes):
+    with pytest.raises(typer.BadParameter, match=f"^{written} may mean hours or minutes: write {hours}, or {minutes}$"):
+        compute.seconds(written)
+    assert compute.seconds(hours) == 60 * compute.seconds(minutes)
 
 
 def test_the_examples_in_the_docstrings_are_right():
@@ -497,7 +521,9 @@ def test_a_sweep_from_its_forecast_to_its_failed_tasks(world, tmp_path):
     make.ended(job, ["completed", "failed"])
     short = str(job.uuid)[:8]
     assert world.type("logs", short, "--task", "1").stdout == "one\n"
-    assert world.type("logs", "-f", short, "--task", "1").exit_code == 10
+    bad = world.type("logs", "-f", short, "--task", "1")
+    assert (bad.exit_code, bad.stderr.splitlines()[-1]) == (10, "madang: task 1 ended: failed, exit code 1.")
+    assert world.type("logs", "-f", short, "--task", "0").exit_code == 0
     assert [row["path"] for row in world.type.json("files", short, "--task", "1")] == ["b.txt"]
     assert world.type("cp", f"{short}:b.txt", str(tmp_path / "b"), "--task", "1").exit_code == 0
     assert (tmp_path / "b").read_bytes() == b"b"
@@ -508,6 +534,28 @@ def test_a_sweep_from_its_forecast_to_its_failed_tasks(world, tmp_path):
     wrong.write_text("lr,seed\n0.1\n")
     refused = world.type("submit", str(world.script), "--sweep", str(wrong))
     assert (refused.exit_code, "Row 1 has 1 values" in refused.stderr) == (1, True)
+
+
+@database
+def test_a_log_that_is_followed_ends_with_its_task_while_others_go_on(world):
+    job = world.job(tasks=2)
+    make.wrote(job, b"one\n", task=1)
+    job.task_rows.filter(number=1).update(outcome="failed", exit_code=7, held=0, started_at=now(), ended_at=now())
+    answer = world.type("logs", "-f", str(job.uuid), "--task", "1")
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (10, "madang: task 1 ended: failed, exit code 7.")
+
+
+@database
+def test_the_list_of_jobs_has_a_line_for_each_at_the_width_of_a_terminal(world):
+    made = world.job(gpus=4, tasks=2)
+    line = world.type("jobs").stdout.splitlines()[1]
+    assert (str(made.uuid)[:8] in line, compute.here(made.submitted_at.isoformat()) in line) == (True, True)
+
+
+@database
+def test_where_nobody_looks_at_gpus_there_is_no_table(world):
+    answer = world.type("metrics", str(world.job().uuid))
+    assert (answer.exit_code, answer.stdout, answer.stderr.startswith("no samples: ")) == (0, "", True)
 
 
 @database
