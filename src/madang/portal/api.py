@@ -34,7 +34,7 @@ from madang.insight.api import costs
 from madang.insight.api import router as insight
 from madang.outcomes.api import router as outcomes
 from madang.programs.api import router as programs
-from madang.web.api import PROBLEMS
+from madang.web.api import PROBLEMS, wrong
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
@@ -66,7 +66,9 @@ def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     for found in error.errors:
         # The last parts of a place are the field; the first ones are how the library got there.
         place = ".".join(str(part) for part in found["loc"] if part not in ("body", "query", "path", "data"))
-        errors.setdefault(place, str(found["msg"]).removeprefix("Value error, "))
+        # Without a place it is about all that was sent: where that is missing, the body was empty.
+        nothing = not place and found["type"] == "missing"
+        errors.setdefault(place, _("Nothing was sent: an object in JSON is needed.") if nothing else wrong(found))
     place, message = next(iter(errors.items()))
     return problem(request, 422, f"{place}: {message}" if place else message, errors)
 
@@ -78,7 +80,9 @@ def unknown(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return problem(request, error.status_code, error.message)
+    # Of its own, the library answers with 400 to what isn't JSON, and in English.
+    message = _("What was sent can't be read.") if error.status_code == 400 else error.message
+    return problem(request, error.status_code, message)
 
 
 @api.exception_handler(Http404)

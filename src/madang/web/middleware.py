@@ -32,6 +32,9 @@ class PlainAnswers:
         # A NUL byte is in no name and in no search: it only ever comes to break something.
         if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             return self.page(request, Refused(_("The address holds a character that can't be used.")), status=400)
+        # Nobody reads a body without a length here: what came in pieces would be taken for nothing at all.
+        if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+            return self.page(request, Refused(_("Say its length (Content-Length).")), status=411)
         # The announced length is looked at before anything reads the body: what is too large is never received.
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdecimal() or int(length) > settings.REQUEST_LIMIT_BYTES:

@@ -266,8 +266,8 @@ def test_what_is_wrong_is_said_at_its_field_to_people_and_to_programs(world):
     with pytest.raises(Problem) as raised, Client(world.type.url, world.token) as client:
         client.post("/compute/jobs", {"allocation": world.allocation.pk, "script": "#!", "name": "x", "gpus": 0})
     assert {name: raised.value.errors[name] for name in ("gpus", "limit_s")} == {
-        "gpus": "Input should be greater than or equal to 1",
-        "limit_s": "Field required",
+        "gpus": "It must be at least 1.",
+        "limit_s": "It is required.",
     }
 
 

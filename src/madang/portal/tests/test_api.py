@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import ninja
 import pytest
@@ -46,6 +48,67 @@ def test_what_is_no_object_with_the_names_of_the_description_is_refused(body: An
     before = person.name
     person.refresh_from_db()
     assert person.name == before
+
+
+def test_what_the_description_refuses_is_said_in_the_language_of_the_request() -> None:
+    """Each kind of error that its own words are made for, with what it was about: an empty one, a missing one …"""
+    _row, token = actions.make_token(make.person(), name="test", days=1)
+    headers = {"authorization": f"Bearer {token}"}
+    bodies: list[Any] = [
+        {"name": "", "script": "x", "limit_s": 1.5, "gpus": "2", "allocation": 2**70, "files": "a", "uuid": "x",
+         "no": 1},
+        {"name": "x" * 81, "script": 5, "limit_s": 0, "gpus": 1025, "allocation": True, "files": ["a"] * 1001},
+        {"arguments": [None]}, [], None,
+    ]  # fmt: skip
+
+    def said(language: str) -> list[dict[str, str]]:
+        client = Client(headers={**headers, "accept-language": language})
+        sent = [client.post("/api/v1/compute/jobs", json.dumps(body), "application/json") for body in bodies]
+        sent.append(client.generic("POST", "/api/v1/compute/jobs", b"", "application/json"))
+        sent.append(client.get("/api/v1/compute/jobs", {"whose": "theirs", "limit": "x", "after": "9" * 30}))
+        assert {answer.status_code for answer in sent} == {422}
+        return [answer.json()["errors"] for answer in sent]
+
+    english, korean = said("en"), said("ko")
+    assert english[0] == {
+        "name": "At least 1 character is needed.",
+        "script": "At least 2 characters are needed.",
+        "limit_s": "It must be a whole number.",
+        "gpus": "It must be a whole number.",
+        "allocation": "It must be at most 9223372036854775807.",
+        "files": "It must be a list.",
+        "uuid": "It must be a UUID.",
+        "no": "There is no input of this name.",
+    }
+    assert english[1]["gpus"] == "It must be at most 1024."
+    assert english[2]["arguments.0"] == "It must be a text."
+    assert english[2]["name"] == "It is required."
+    assert english[5] == {"": "Nothing was sent: an object in JSON is needed."}
+    assert english[6]["whose"] == "It must be one of these: 'organization', 'mine'."
+    assert [list(errors) for errors in korean] == [list(errors) for errors in english]
+    messages = [message for errors in korean for message in errors.values()]
+    assert [message for message in messages if not any("가" <= sign <= "힣" for sign in message)] == []
+
+
+def test_what_is_no_json_is_refused_in_the_language_of_the_request() -> None:
+    client = asker(make.person())
+    sent = client.patch("/api/v1/me", "{", content_type="application/json")
+    assert (sent.status_code, sent.json()["title"]) == (400, "What was sent can't be read.")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/compute/jobs"), ("PUT", "/compute/project-files/1/bytes?offset=0")]
+)
+def test_a_body_in_chunks_is_asked_for_its_length(live_server: Any, method: str, path: str) -> None:
+    _row, token = actions.make_token(make.person(), name="test", days=1)
+    address = urlsplit(live_server.url)
+    there = http.client.HTTPConnection(str(address.hostname), address.port)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept-Language": "en"}
+    there.request(method, f"/api/v1{path}", body=iter([b"{}"]), headers=headers, encode_chunked=True)
+    answer = there.getresponse()
+    assert (answer.status, json.load(answer)["title"]) == (411, "Say its length (Content-Length).")
+    there.close()
 
 
 def test_a_refusal_of_a_verb_says_it_for_each_field(monkeypatch: pytest.MonkeyPatch) -> None:
