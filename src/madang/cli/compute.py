@@ -521,7 +521,8 @@ def files(
         if uuid is None:
             kept = client.project_files(grant)
         else:
-            found = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files", task=task)["items"]
+            listed = client.get(f"/compute/jobs/{_job(client, uuid)['uuid']}/files", task=task)
+            found = listed["items"]
     if json:
         as_json(kept if uuid is None else found)
     elif uuid is None:
@@ -545,6 +546,12 @@ def files(
                 for entry in found
             ),
         )
+    if uuid is not None and listed["truncated"]:
+        fail(_more(listed["items"]), REFUSED)
+
+
+def _more(listed: Sequence[Any]) -> str:
+    return f"it has more files than can be listed: these are {len(listed):,}; name one that is missing as JOB:PATH"
 
 
 @answers
@@ -574,15 +581,19 @@ def cp(
             _fetch([(kept, f"/compute/project-files/{kept['id']}/bytes")], client, Path(to))
             return
         found = _job(client, uuid)
-        entries = client.get(f"/compute/jobs/{found['uuid']}/files", task=task)["items"]
-        wanted = [entry for entry in entries if not path or entry["path"] == path]
+        listed = client.get(f"/compute/jobs/{found['uuid']}/files", task=task)
+        wanted = [entry for entry in listed["items"] if not path or entry["path"] == path]
+        if not wanted and path and listed["truncated"]:  # it may be there all the same
+            wanted = [{"path": path, "size": None, "downloadable": True}]
         if not wanted:
             fail(f"this job has no file {path!r}: `madang files {uuid}` lists them", MISSING)
         good = [entry for entry in wanted if entry["downloadable"]]
         odd = [entry["path"] for entry in wanted if not entry["downloadable"]]
         addresses = [(e, f"/compute/jobs/{found['uuid']}/files/{quote(e['path'])}") for e in good]
         # What an odd name is shown as may be the true name of another file, which was fetched.
-        _fetch(addresses, client, Path(to), whole=not path, odd=odd if not (path and good) else [], task=task)
+        odd = odd if not (path and good) else []
+        more = _more(listed["items"]) if listed["truncated"] and not path else ""
+        _fetch(addresses, client, Path(to), whole=not path, odd=odd, more=more, task=task)
 
 
 def _fetch(
@@ -592,6 +603,7 @@ def _fetch(
     *,
     whole: bool = False,
     odd: Sequence[str] = (),
+    more: str = "",
     **query: Any,
 ) -> None:
     """Write these files (what is known of each, its address) below `to`; ends with what was missed, if anything."""
@@ -613,6 +625,8 @@ def _fetch(
                 out.print(plain(str(target)), soft_wrap=True)
     if odd:
         missed.append("not fetched, as no address can hold the name: " + ", ".join(odd))
+    if more:
+        missed.append(more)
     if missed:
         fail("\n  ".join(missed), REFUSED)
 

@@ -10,7 +10,7 @@ up; slot-seconds where the slots are declared ones).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -404,6 +404,17 @@ class FileEntry:
     path: str
     size: int
     modified_at: datetime
+
+
+Entry = TypeVar("Entry", bound=FileEntry)
+
+
+class Listing(list[Entry]):
+    """Files by path. `truncated`: there are more than a listing takes, so that no sum or copy of these is of all."""
+
+    def __init__(self, entries: Iterable[Entry] = (), *, truncated: bool = False) -> None:
+        super().__init__(entries)
+        self.truncated = truncated
 
 
 class Engine(Protocol):

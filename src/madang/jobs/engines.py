@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Engine, FileEntry, Limits, RunKey, UsageRow
+from madang.engines.base import Engine, FileEntry, Limits, Listing, RunKey, UsageRow
 from madang.grants.models import Allocation
 from madang.identity.models import Person
 from madang.workflow.errors import Missing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class EngineWithFiles(Engine, Protocol):
     """An engine that also shows what its runs wrote. These three, and `log`, may be called inside a web request."""
 
-    def files(self, run: RunKey) -> list[FileEntry]: ...
+    def files(self, run: RunKey) -> Listing[FileEntry]: ...
 
     def open_file(self, run: RunKey, path: str) -> BinaryIO:
         """For reading; no link is followed. Raises the engines' `Missing`."""

@@ -28,6 +28,7 @@ MOST_TABLE = 1_000_000  # characters
 MOST_VARIABLES = 100
 MOST_VALUE = 1000  # characters
 NUMBER = "MADANG_TASK"
+OURS = (".madang/parameters", ".madang/script")  # what the wrapper finds in the work folder
 
 # Every value is quoted before it gets here (see `files`), so that the row can only set variables.
 WRAPPER = """#!/bin/sh
@@ -123,8 +124,8 @@ def files(script: str, sweep: Sweep) -> tuple[InputFile, ...]:
     )
     table = "".join(f"{row}\n" for row in rows)
     return (
-        InputFile(".madang/parameters", content=table.encode()),
-        InputFile(".madang/script", content=script.encode()),
+        InputFile(OURS[0], content=table.encode()),
+        InputFile(OURS[1], content=script.encode()),
     )
 
 

@@ -18,6 +18,7 @@ from django.db import connection
 from madang.cli import compute
 from madang.cli.show import _lines
 from madang.client import Client, Problem
+from madang.engines.local import folders
 from madang.facilities.compute.models import Cluster, EngineKind
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
@@ -368,6 +369,27 @@ def test_files_whose_names_no_address_can_hold_are_named_and_the_others_fetched(
     (make.folder(job) / "work" / "a\ufffdb.txt").unlink()
     answer = world.type("cp", f"{job.uuid}:a\ufffdb.txt", str(to / "two"))
     assert (answer.exit_code, answer.stderr.splitlines()[-1], (to / "two").exists()) == (1, said, False)
+
+
+@database
+def test_a_copy_of_more_files_than_are_listed_is_no_success(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "MAX_LISTED", 3)
+    job = world.job()
+    make.wrote(job, **{name: name.encode() for name in "abcd"})
+    to = tmp_path / "got"
+    answer = world.type("cp", f"{job.uuid}:", str(to))
+    said = "it has more files than can be listed: these are 3; name one that is missing as JOB:PATH"
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (1, f"madang: {said}")
+    got = {path.name for path in to.iterdir()}
+    assert len(got) == 3
+    (missing,) = set("abcd") - got
+    assert world.type("cp", f"{job.uuid}:{missing}", str(tmp_path / "it")).exit_code == 0
+    assert (tmp_path / "it").read_text() == missing
+    assert world.type("cp", f"{job.uuid}:e", str(tmp_path / "e")).exit_code == 1
+    for more in ((), ("--json",)):
+        listed = world.type("files", str(job.uuid), *more)
+        assert (listed.exit_code, listed.stderr) == (1, f"madang: {said}\n")
+    assert len(json.loads(listed.stdout)) == 3
 
 
 @database

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from madang.engines.base import FileEntry, Missing, RunKey
+from madang.engines.base import FileEntry, Listing, Missing, RunKey
 
 MAX_LOG_READ = 4 << 20  # bytes
 MAX_LISTED = 10_000  # files
@@ -35,13 +35,16 @@ def place(runs: Path, key: RunKey) -> Path:
     return runs / str(key.job) / str(key.task) / str(key.attempt)
 
 
-def walk(top: Path, *, deepest: int | None = None, most: int | None = None) -> Iterator[tuple[list[str], str, int]]:
+def walk(
+    top: Path, *, deepest: int | None = None, most: int | None = None, at_limit: Callable[[], None] = lambda: None
+) -> Iterator[tuple[list[str], str, int]]:
     """Everything below `top` that isn't a folder: the folders on the way to it, its name, and an open descriptor of
     the last of these folders. The list and the descriptor are good until the next one is asked for.
 
     A job may nest folders deeper than any recursion, path or number of descriptors reaches: this holds two
     descriptors at most, follows no link, and finds its way back by `..`, which must be the folder it came from. Where
-    it isn't, as a running job moved it meanwhile, the walk ends. What can't be entered is left out.
+    it isn't, as a running job moved it meanwhile, the walk ends. What can't be entered is left out. Where folders lie
+    below the `deepest`, or the `most` names have been seen, `at_limit` is called: there may be more than is given.
     """
     try:
         here = os.open(top, FOLDER)
@@ -54,6 +57,8 @@ def walk(top: Path, *, deepest: int | None = None, most: int | None = None) -> I
         while True:
             if left is not None:
                 left -= len(names) + len(folders)
+            if left == 0 or (folders and deepest is not None and len(way) >= deepest):
+                at_limit()
             for name in names:
                 yield way, name, here
             folders = sorted(folders, reverse=True) if deepest is None or len(way) < deepest else []
@@ -220,22 +225,32 @@ class RunFolders:
         except FileNotFoundError:
             return 0
 
-    def files(self, run: RunKey) -> list[FileEntry]:
+    def files(self, run: RunKey) -> Listing[FileEntry]:
         """The regular files in the run's work folder by path: what it was given and what it wrote; 10,000 at most, and
         none deeper than 100 folders. Names are as the job made them: signs that aren't text are surrogates."""
-        found: list[FileEntry] = []
-        for way, name, fd in walk(place(self.runs, run) / "work", deepest=MAX_DEPTH, most=MAX_SEEN):
+        found: Listing[FileEntry] = Listing()
+
+        def cut() -> None:
+            found.truncated = True
+
+        for way, name, fd in walk(place(self.runs, run) / "work", deepest=MAX_DEPTH, most=MAX_SEEN, at_limit=cut):
             path = "/".join([*way, name])
             try:
                 facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:
                 continue
-            if stat.S_ISREG(facts.st_mode) and len(os.fsencode(path)) <= MAX_PATH:
-                changed = max(0, min(int(facts.st_mtime), LAST_MOMENT))
-                found.append(FileEntry(path, facts.st_size, datetime.fromtimestamp(changed, UTC)))
-            if len(found) >= MAX_LISTED:
+            if not stat.S_ISREG(facts.st_mode):
+                continue
+            if len(found) == MAX_LISTED:
+                cut()
                 break
-        return sorted(found, key=lambda entry: entry.path)
+            if len(os.fsencode(path)) > MAX_PATH:
+                cut()
+                continue
+            changed = max(0, min(int(facts.st_mtime), LAST_MOMENT))
+            found.append(FileEntry(path, facts.st_size, datetime.fromtimestamp(changed, UTC)))
+        found.sort(key=lambda entry: entry.path)
+        return found
 
     def open_file(self, run: RunKey, path: str) -> BinaryIO:
         """A file of the work folder for reading. No link is followed, whatever the job made of its folder."""

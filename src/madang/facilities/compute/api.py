@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
-from madang.engines.base import MAX_LIMIT_S, MAX_TASKS
+from madang.engines.base import MAX_LIMIT_S, MAX_TASKS, Listing
 from madang.facilities.compute import actions, file_api, queries, recipes, session_api, words
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
@@ -212,8 +212,11 @@ class TemplatesOut(Schema):
 
 
 class FilesOut(Schema):
+    """Where `truncated`, it wrote more files than a listing takes: one that isn't listed can be fetched by its path."""
+
     items: list[FileOut]
     next: int | None = None
+    truncated: bool = False
 
 
 class BalanceOut(Schema):
@@ -739,7 +742,8 @@ def whole_log(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> Any:
 def files(request: HttpRequest, uuid: UUID, task: TaskNumber = 0) -> dict[str, Any]:
     row = job_queries.job_for(request.user, uuid)
     queries.task_of(row, task)
-    return {"items": [] if queries.removing(row) else queries.files_of(row, task)}
+    found = Listing() if queries.removing(row) else queries.files_of(row, task)
+    return {"items": found, "truncated": found.truncated}
 
 
 @router.get(

@@ -30,7 +30,7 @@ from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
-from madang.engines.base import NODE_STATES, FileEntry, RunKey, Unavailable
+from madang.engines.base import NODE_STATES, FileEntry, Listing, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
 from madang.facilities.compute import efficiency, shelf, storage, text
 from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount, ProjectFile
@@ -38,7 +38,7 @@ from madang.grants.models import Allocation, AllocationState, Grant, GrantState
 from madang.grants.queries import allocations_for_jobs
 from madang.identity.access import access_of
 from madang.identity.models import Role
-from madang.jobs import maintenance
+from madang.jobs import maintenance, sweeps
 from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.maintenance import Reach
@@ -322,23 +322,26 @@ def removing(job: Job) -> bool:
     return not job.lives and storage.is_going(job)
 
 
-def files_of(job: Job, task: int = 0) -> list[JobFile]:
+def files_of(job: Job, task: int = 0) -> Listing[JobFile]:
     """What a task of the job has written so far; empty where it hasn't started or its files were deleted."""
     try:
         found = engine_of(job).files(run_of(job, task))
     except (NoFile, Unavailable, FileNotFoundError):
-        return []
-    given = {entry.path for entry in inputs_of(job)}
-    return [
-        JobFile(
-            UNADDRESSABLE.sub("\ufffd", entry.path),
-            entry.size,
-            entry.modified_at,
-            not _unaddressable(entry.path),
-            entry.path in given,
-        )
-        for entry in found
-    ]
+        return Listing()
+    given = {entry.path for entry in inputs_of(job)} | set(sweeps.OURS if job.variables else ())
+    return Listing(
+        (
+            JobFile(
+                UNADDRESSABLE.sub("\ufffd", entry.path),
+                entry.size,
+                entry.modified_at,
+                not _unaddressable(entry.path),
+                entry.path in given,
+            )
+            for entry in found
+        ),
+        truncated=found.truncated,
+    )
 
 
 def _unaddressable(path: str) -> bool:

@@ -26,6 +26,12 @@ def krw(value: int | None) -> str:
 
 
 @register.filter
+def grouped(value: int) -> str:
+    """4,096: a whole number as every page writes it, also inside a sentence."""
+    return f"{value:,}"
+
+
+@register.filter
 def won(value: int) -> str:
     """As `krw`, for a text that is no page."""
     return f"₩{value:,}"

@@ -173,8 +173,11 @@ def test_a_sweep_by_the_api_from_the_table_to_its_failed_tasks_again():
     make.wrote(job, log=b"second\n", task=1, b_txt=b"bb")
     assert [client.get(f"{base}/log", {"task": task}).json()["text"] for task in (0, 1)] == ["first\n", "second\n"]
     assert b"".join(client.get(f"{base}/log.txt", {"task": 1}).streaming_content) == b"second\n"
+    kept = make.folder(job, 1) / "work/.madang"
+    kept.mkdir()
+    (kept / "script").write_text(make.SCRIPT)  # as the wrapper leaves it
     files = client.get(f"{base}/files", {"task": 1}).json()["items"]
-    assert [(file["path"], file["size"]) for file in files] == [("b.txt", 2)]
+    assert [(file["path"], file["given"]) for file in files] == [(".madang/script", True), ("b.txt", False)]
     assert b"".join(client.get(f"{base}/files/b.txt", {"task": 1}).streaming_content) == b"bb"
     assert client.get(f"{base}/files/b.txt").status_code == 404
     assert client.get(f"{base}/again").json() == {"parameters": ""}

@@ -191,3 +191,48 @@ def test_a_file_from_beyond_every_calendar_is_listed(tmp_path):
     (work / "old").write_text("x")
     os.utime(work / "old", (-(10**10), -(10**10)))
     assert [entry.path for entry in folders.RunFolders(tmp_path).files(run)] == ["old"]
+
+
+def filled(top, count: int) -> None:
+    top.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (top / f"{number:05}").touch()
+
+
+def test_more_files_than_a_listing_takes_are_said_to_be_more(tmp_path, monkeypatch):
+    def listed(number: int):
+        return folders.RunFolders(tmp_path).files(RunKey(UUID(int=number)))
+
+    def work(number: int):
+        return folders.place(tmp_path, RunKey(UUID(int=number))) / "work"
+
+    for number, count in ((1, 10_000), (2, 10_001)):
+        filled(work(number), count)
+    assert [(len(listed(n)), listed(n).truncated) for n in (1, 2, 3)] == [(10_000, False), (10_000, True), (0, False)]
+    deep = work(4)
+    for _level in range(101):
+        deep = deep / "d"
+    filled(deep, 1)
+    filled(work(4), 1)
+    assert (len(listed(4)), listed(4).truncated) == (1, True)
+    monkeypatch.setattr(folders, "MAX_SEEN", 5)
+    filled(work(5) / "below", 5)
+    assert (len(listed(5)), listed(5).truncated) == (4, True)
+
+
+def test_where_a_job_wrote_more_files_than_are_listed_page_and_api_say_so(row, ended):
+    work = make.folder(ended) / "work"
+    filled(work, 10_000)  # and good.txt
+    client = browser(row)
+    page = client.get(reverse("compute:job", args=[ended.uuid]), headers={"accept-language": "en"}).content.decode()
+    answer = client.get(f"/api/v1/compute/jobs/{ended.uuid}/files").json()
+    assert (len(answer["items"]), answer["truncated"]) == (10_000, True)
+    assert "It has more files than can be listed. The API lists 10,000 of them" in page
+    assert "Sum of the files that are listed" in page
+    assert "The API lists all of them" not in page
+    unlisted = ({path.name for path in work.iterdir()} - {entry["path"] for entry in answer["items"]}).pop()
+    assert client.get(f"/api/v1/compute/jobs/{ended.uuid}/files/{unlisted}").status_code == 200
+    (work / unlisted).unlink()
+    page = client.get(reverse("compute:job", args=[ended.uuid]), headers={"accept-language": "en"}).content.decode()
+    assert "The first 500 files are shown. The API lists all of them." in page
+    assert client.get(f"/api/v1/compute/jobs/{ended.uuid}/files").json()["truncated"] is False
