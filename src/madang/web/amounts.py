@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import ceil, floor
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, ngettext
 
 # smallest unit → (how many of it make one of the unit that people read, name of that unit)
 READ = {
@@ -42,7 +42,7 @@ def written(value: int, unit: str, rounded: Callable[[Fraction], int] = round) -
     '2 GPU-시간'
     """
     if 0 < abs(value) < SMALL.get(unit, 0):
-        return f"{value:,} {_small_name(unit)}"
+        return f"{value:,} {_small_name(unit, abs(value))}"
     return f"{_figure(value, unit, rounded)} {unit_name(unit)}"
 
 
@@ -65,8 +65,10 @@ def used(value: int, unit: str) -> str:
     return written(value, unit, ceil)
 
 
-def _small_name(unit: str) -> str:
-    return {"gpu_second": _("GPU-seconds"), "mb_hour": _("MB-hours")}[unit]
+def _small_name(unit: str, count: int) -> str:
+    if unit == "gpu_second":
+        return ngettext("GPU-second", "GPU-seconds", count)
+    return ngettext("MB-hour", "MB-hours", count)
 
 
 def smallest(value: int, unit: str) -> int:

@@ -13,10 +13,11 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from madang.web import amounts, korean
+from madang.web.forms import visible
 
 register = template.Library()
 SEOUL = ZoneInfo("Asia/Seoul")
-WHOLE = re.compile(r"(\d{4}-\d\d-\d\d|₩[\d,]*\d|\d[\d,.]* (?:GPU|TB|MB)-(?:hours|seconds|days|시간|초|일))")
+WHOLE = re.compile(r"(\d{4}-\d\d-\d\d|₩[\d,]*\d|\d[\d,.]* (?:GPU|TB|MB)-(?:hours?|seconds?|days?|시간|초|일))")
 
 
 @register.filter
@@ -29,6 +30,13 @@ def krw(value: int | None) -> str:
 def grouped(value: int) -> str:
     """4,096: a whole number as every page writes it, also inside a sentence."""
     return f"{value:,}"
+
+
+@register.filter
+def seen(path: str) -> str:
+    """The path of a file; in quotation marks where a part of it shows nothing, or blanks at an end of it."""
+    odd = any(part != part.strip() or not visible(part) for part in path.split("/"))
+    return f"“{path}”" if odd else path
 
 
 @register.filter

@@ -32,6 +32,15 @@ def test_an_amount_is_written_without_an_exponent(value, unit, text):
     assert amounts.written(value, unit) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(1, "gpu_second", "1 GPU-second"), (2, "gpu_second", "2 GPU-seconds"), (-1, "mb_hour", "-1 MB-hour")],
+)
+def test_one_is_one(value, unit, text):
+    with translation.override("en"):
+        assert amounts.written(value, unit) == text
+
+
 def test_what_is_left_is_never_more_than_there_is_and_what_was_used_never_less():
     whole = 360_000
     assert amounts.left(whole - 14, "gpu_second") == "99.99 GPU-시간"
