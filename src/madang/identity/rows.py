@@ -38,7 +38,7 @@ def write(row: Row, **facts: Any) -> Row:
             row.full_clean(exclude=empty)
         except ValidationError as error:
             raise refused(error) from None
-        raise Stale(_("Somebody was faster. Load the page again.")) from None
+        raise Stale(_("Somebody was faster: see how it stands now.")) from None
     return row
 
 

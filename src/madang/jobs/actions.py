@@ -121,7 +121,7 @@ def submit(
         alone(f"job {uuid}")
         if before := Job.objects.filter(uuid=uuid).first():
             if any(getattr(before, field) != value for field, value in wanted.items()) or sweep != sweeps.of(before):
-                raise Stale(_("This job was submitted before with other content. Load the page again."))
+                raise Stale(_("This job was submitted before with other content."))
             said["on"], said["again"] = before, True
             return before
         row = usable_by(actor, allocation)
@@ -555,7 +555,7 @@ def answer_excess(actor: Person, *, run: Run, give_back: bool, reason: str) -> R
         _lock(job)
         run.refresh_from_db(fields=["answer", "marked_at", "gpu_seconds", "started_at", "entry"])
         if run.answer or run.marked_at is None:
-            raise Stale(_("This was answered meanwhile. Load the page again."))
+            raise Stale(_("This was answered meanwhile."))
         amount = min(run.excess, booked(SOURCE, run.key).used) if give_back else 0
         if amount and run.entry is not None:
             ledger.refund(

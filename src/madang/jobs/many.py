@@ -61,14 +61,14 @@ def submit_each(
                 if (job := jobs.get(one.uuid)) and any(
                     getattr(job, field) != value for field, value in (shape | _own(one)).items()
                 ):
-                    raise Stale(_("This job was submitted before with other content. Load the page again."))
+                    raise Stale(_("This job was submitted before with other content."))
             fresh = [one for one in asked if one.uuid not in jobs]
             if fresh:
                 made = _make(actor, allocation, fresh, shape)
                 jobs |= {job.uuid: job for job in made}
                 said |= {job: {"gpus": gpus, "limit_s": limit_s} for job in made}
     except IntegrityError as error:  # somebody took one of these uuids meanwhile
-        raise Stale(_("This job was submitted before with other content. Load the page again.")) from error
+        raise Stale(_("This job was submitted before with other content.")) from error
     return [jobs[one.uuid] for one in asked]
 
 

@@ -59,7 +59,7 @@ class Machine:
             if move.verb == verb and state in move.start:
                 return move
         raise Stale(
-            _("This was already dealt with, or can't be done now. It is “%(state)s”. Load the page again.")
+            _("This was already dealt with, or can't be done now. It is “%(state)s”.")
             % {"state": self.states(state).label}
         )
 
