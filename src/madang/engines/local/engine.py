@@ -362,7 +362,7 @@ def _live(row: dict[str, Any], full: bool) -> LiveRun:
         )
         reason = "Resources" if row["head"] and reason == "Priority" else reason
         reason = "Maintenance" if row["maintenance"] and reason in ("Priority", "Resources") else reason
-        reason = "NodesDown" if row["drained"] else reason
+        reason = "NodesDrained" if row["drained"] else reason
     return LiveRun(
         key=RunKey(row["job"], row["task"], row["attempt"]),
         state=State(row["state"]),

@@ -17,7 +17,8 @@ from django.utils.translation import ngettext
 from madang.engines.base import Sample
 from madang.jobs.models import Job, JobOutcome, Run
 
-RULES = "2026-1"
+RULES = "2026-2"
+LEAST_S = 60  # of a shorter run, or one that failed, nothing can be learned for the next
 SHORT = 5  # a limit is generous where less than a fifth of it was used …
 SHORTEST_S = 600  # … and it was long enough to matter
 ROOMY = 4  # memory is generous where less than a quarter was used
@@ -149,6 +150,8 @@ def _points(samples: Sequence[Sample]) -> list[Point]:
 def _advice(
     job: Job, run: Run, wall_s: int, utilization: float | None, idle: list[int] | None, judged: int
 ) -> list[str]:
+    if wall_s < LEAST_S or run.outcome not in (JobOutcome.COMPLETED, JobOutcome.TIMED_OUT):
+        return []
     said = []
     if run.outcome == JobOutcome.COMPLETED and job.limit_s >= SHORTEST_S and wall_s * SHORT < job.limit_s:
         enough = max(1, -(-wall_s * 2 // 60))

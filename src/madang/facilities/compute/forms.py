@@ -38,6 +38,16 @@ class Minutes(WholeNumber):
         return None if minutes is None else minutes * 60
 
 
+class Mark(forms.UUIDField):
+    """The hidden uuid by which a form that is sent twice is one job. People don't know it, so it isn't named."""
+
+    widget = forms.HiddenInput
+
+    def __init__(self, **kwargs: Any) -> None:
+        said = _("This form can't be sent as it is: load the page again.")
+        super().__init__(error_messages={"required": said, "invalid": said}, **kwargs)
+
+
 class ScriptText(forms.CharField):
     """Several lines, kept as they are: leading blanks and the last line end mean something to a program."""
 
@@ -61,7 +71,7 @@ class TableText(forms.CharField):
 class SubmitForm(Form):
     """What to run, on which allocation, with how much. Offers only what allocation, partition and balance allow."""
 
-    uuid = forms.UUIDField(widget=forms.HiddenInput)
+    uuid = Mark()
     allocation = forms.TypedChoiceField(label=_("Allocation"), coerce=int)
     gpus = forms.TypedChoiceField(label=_("GPUs"), coerce=int)
     limit_s = Minutes(
@@ -203,7 +213,7 @@ def _offer(form: Form, chosen: Offer, counts: Sequence[int], longest: int, typic
 class SessionForm(Form):
     """Which session, on which allocation, with how much."""
 
-    uuid = forms.UUIDField(widget=forms.HiddenInput)
+    uuid = Mark()
     kind = forms.ChoiceField(label=_("What to open"))
     allocation = forms.TypedChoiceField(label=_("Allocation"), coerce=int)
     gpus = forms.TypedChoiceField(label=_("GPUs"), coerce=int)

@@ -193,7 +193,7 @@ def start(
         )
         session, _made = Session.objects.get_or_create(job=job, defaults={"kind": kind, "idle_s": kind.idle_s})
         if session.kind_id != kind.pk:
-            raise Stale(_("This session was started before as another kind. Load the page again."))
+            raise Stale(_("This session was started before as another kind."))
         said["on"] = session
     return session
 
@@ -249,7 +249,11 @@ def limit_of(job: Job) -> timedelta:
 
 def so_far(session: Session, moment: datetime) -> int:
     """GPU-seconds until now, of one that runs; what it was charged once it has ended."""
-    job = session.job
+    return used_by(session.job, moment)
+
+
+def used_by(job: Job, moment: datetime) -> int:
+    """As `so_far`, of any job of one task."""
     if not job.lives or job.started_at is None:
         return job.used
     return job.gpus * min(job.limit_s, max(0, int((moment - job.started_at).total_seconds())))

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -39,6 +40,7 @@ from madang.jobs import maintenance, sweeps
 from madang.jobs import queries as job_queries
 from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job, JobOutcome, JobState, Task
+from madang.web.forms import WholeNumber
 from madang.web.ranges import download
 from madang.workflow.errors import Refused
 
@@ -422,10 +424,17 @@ def _tasks_again(request: HttpRequest, before: Job) -> dict[str, Any]:
     return known | {"tasks": before.tasks if before.tasks > 1 else ""}
 
 
+def _typed(form: SubmitForm, name: str, otherwise: str = "") -> int | None:
+    """A whole number as the form itself reads it, also in the wide digits of Korean keyboards; else None."""
+    try:
+        return WholeNumber(required=False).clean(form[name].value() or otherwise)
+    except ValidationError:
+        return None
+
+
 def _forecast(offer: queries.Offer | None, form: SubmitForm) -> dict[str, Any]:
     """For what is chosen in the form now, where that makes sense; what is wrong with its table, if something is."""
-    gpus, minutes = number(str(form["gpus"].value() or "1")), number(str(form["limit_s"].value() or ""))
-    tasks = number(str(form["tasks"].value() or "1"))
+    gpus, minutes, tasks = _typed(form, "gpus", "1"), _typed(form, "limit_s"), _typed(form, "tasks", "1")
     if offer is None or not gpus or not minutes or not tasks or gpus > 1024 or minutes > 90 * 1440 or tasks > MAX_TASKS:
         return {"forecast": None}
     try:
@@ -520,6 +529,8 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "files_size": sum(entry.size for entry in files),
         "price": queries.price_of(row) if not row.lives else None,
         "watch": watch,
+        # Of several tasks, each began at another time: what all of them have used isn't known before they end.
+        "so_far": sessions.used_by(row, watch.moment) if watch and row.started_at and row.tasks == 1 else None,
         "session": sessions.session_of(row),
     }
 
@@ -602,7 +613,7 @@ def cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     row = job_queries.job_for(request.user, uuid)
     try:
         job_actions.cancel(me(request), job=row)
-        messages.success(request, _("The job is being canceled."))
+        messages.success(request, _("The job was asked to end."))
     except Refused as refused:
         messages.error(request, str(refused))
     return redirect("compute:job", uuid=uuid)

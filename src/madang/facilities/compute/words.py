@@ -12,7 +12,8 @@ from django.utils.translation import pgettext
 from madang.jobs.maintenance import Reach
 from madang.web.templatetags.madang import seoul
 
-MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", "NodesDown")  # why a job waits, where it may be for a maintenance
+OUT = ("NodesDown", "NodesDrained")
+MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", *OUT)  # why a job waits, where it may be for a maintenance
 
 
 def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = None) -> str:
@@ -22,7 +23,7 @@ def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = 
         when = {"start": seoul(window.starts_at), "end": seoul(window.ends_at)}
         if window.starts_at <= moment:
             return _("The nodes that it needs are in maintenance until %(end)s.") % when
-        if reason != "NodesDown":
+        if reason not in OUT:
             said = _("Its time limit reaches into the maintenance from %(start)s to %(end)s: it starts after that.")
             return said % when
     return {
@@ -36,6 +37,7 @@ def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = 
         "BudgetSpent": _("The rest of your budget doesn't cover it: lower the time limit, or ask for more."),
         "ReqNodeNotAvail": _("The nodes that it needs are in maintenance."),
         "NodesDown": _("The nodes that it needs don't answer, or are in maintenance."),
+        "NodesDrained": _("The nodes that it needs are drained: they start nothing until the operator lets them."),
         "Reservation": _("It waits for the time that is reserved for it."),
         "BeginTime": _("It was started again, and waits a moment before it begins."),
         "JobHeldAdmin": _("The operator of the cluster holds it back."),

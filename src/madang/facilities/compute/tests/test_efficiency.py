@@ -48,6 +48,15 @@ def test_a_limit_that_was_used_short_or_cut_by_a_failure_is_no_verdict(minutes, 
     assert judged(minutes=minutes, limit=limit, outcome=outcome).advice == []
 
 
+@pytest.mark.parametrize(
+    ("minutes", "outcome", "advised"),
+    [(0.9, "completed", False), (1, "completed", True), (30, "failed", False), (30, "cancelled", False)],
+)
+def test_of_a_run_that_failed_or_was_over_in_no_time_nothing_is_advised(minutes, outcome, advised):
+    found = judged(sampled(0, 0, 0, 0), minutes=minutes, limit=600, outcome=outcome, peak=10)
+    assert (bool(found.advice), found.idle) == (advised, [0])
+
+
 def test_memory_that_stayed_unused_is_said():
     assert judged(peak=1999).advice == [
         "It never used more than 1,999 of its 8,000 MiB of memory: larger batches would fit."
@@ -96,14 +105,14 @@ def test_the_page_and_the_api_say_the_same_and_that_there_are_no_samples():
     client.force_login(jobs.holder(row))
     page = reverse("compute:job", args=[job.uuid])
     assert "What it used of what it asked for" not in client.get(page).content.decode()
-    make.ended(job, ["completed", "failed"], seconds=30)
+    make.ended(job, ["completed", "failed"], seconds=60)
     text = client.get(page, {"task": 0}).content.decode()
-    assert "It asked for 10 minutes and needed 1: a limit of 1 minute would do" in text
+    assert "It asked for 10 minutes and needed 1: a limit of 2 minutes would do" in text
     assert ("No samples" in text, "<polyline" in text) == (True, False)
     _token, secret = people.make_token(jobs.holder(row), name="test", days=1)
     api = Client(headers={"Authorization": f"Bearer {secret}", "Accept-Language": "en"})
     said = api.get(f"/api/v1/compute/jobs/{job.uuid}/efficiency", {"task": 0}).json()
-    assert (said["wall_s"], said["limit_s"], said["samples"], said["points"]) == (30, 600, 0, [])
+    assert (said["wall_s"], said["limit_s"], said["samples"], said["points"]) == (60, 600, 0, [])
     assert (said["rules"], len(said["advice"])) == (efficiency.RULES, 1)
     waiting = make.job(row)
     assert api.get(f"/api/v1/compute/jobs/{waiting.uuid}/efficiency").status_code == 404
@@ -136,7 +145,7 @@ def test_what_the_engine_sampled_is_drawn_and_listed():
             for table in ("engine_sample", "engine_slot", "engine_file", "engine_run", "engine_job"):
                 cursor.execute(f"DELETE FROM {table}")
     assert "Its GPUs now" in live
-    assert "100 / 1000 MiB" in live
+    assert "100 / 1,000 MiB" in live
     assert "Its GPUs now" not in text
     assert ([gpu["utilization"] for gpu in told["gpus"]], len(told["points"])) == ([10.0], 5)
     assert "Its GPUs were used 10% on average" in text

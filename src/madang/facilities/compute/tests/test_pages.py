@@ -576,3 +576,64 @@ def test_a_job_of_many_tasks_shows_a_hundred_of_them_at_a_time_with_as_many_quer
     assert asked[0] == asked[1] <= 12
     page = client.get(reverse("compute:job", args=[many.uuid]), {"after": 99})
     assert [task.number for task in page.context["tasks"].items] == list(range(100, 200))
+
+
+def test_the_digits_that_the_form_takes_the_forecast_takes_too():
+    row = make.allocation()
+    client, wide = browser(jobs.holder(row)), {"gpus": "2", "limit_s": "１２", "tasks": "３"}
+    page = client.post(NEW, filled(row, **wide, calculate="1"))
+    assert (page.context["forecast"].held, page.context["tasks"]) == (2 * 12 * 60 * 3, 3)
+    assert client.post(NEW, filled(row, **wide)).status_code == 302
+    assert Job.objects.get().held == 2 * 12 * 60 * 3
+    for bad in ({"limit_s": "x"}, {"limit_s": LONG}, {"tasks": "1.5"}, {"gpus": "-1"}):
+        assert client.post(NEW, filled(row, **bad, calculate="1")).context["forecast"] is None
+
+
+@pytest.mark.parametrize("uuid", ["x", ""])
+def test_a_field_that_nobody_sees_is_not_named(uuid):
+    row = make.allocation()
+    page = browser(jobs.holder(row)).post(NEW, filled(row, uuid=uuid)).content.decode()
+    assert "<li>This form can&#x27;t be sent as it is: load the page again.</li>" in page
+    assert ("Uuid" in page, Job.objects.count()) == (False, 0)
+
+
+def test_what_a_running_job_has_used_so_far_is_said_as_of_a_session():
+    row = make.allocation()
+    client, job = browser(jobs.holder(row)), make.job(row, gpus=2, limit_s=3600)
+    address = reverse("compute:job", args=[job.uuid])
+    Watch.objects.create(engine=job.engine, answered_at=now(), health={})
+    assert "Used so far" not in client.get(address).content.decode()
+    Job.objects.filter(pk=job.pk).update(state="running", started_at=now() - timedelta(minutes=30))
+    page = client.get(address)
+    assert 3600 <= page.context["so_far"] < 3600 + 120
+    assert "Used so far" in page.content.decode()
+    make.ended(job, ["completed"])
+    assert "Used so far" not in client.get(address).content.decode()
+
+
+def test_a_file_with_a_name_of_blanks_can_be_seen():
+    row = make.allocation()
+    job = make.job(row)
+    make.wrote(job, a_txt=b"a")
+    (make.folder(job) / "work" / " ").write_bytes(b"")
+    page = browser(jobs.holder(row)).get(reverse("compute:job", args=[job.uuid])).content.decode()
+    assert "<bdi>“ ”</bdi>" in page
+    assert "<bdi>a.txt</bdi>" in page
+
+
+def test_what_is_refused_to_a_program_says_nothing_of_pages():
+    row = make.allocation()
+    client, data = browser(jobs.holder(row)), {"allocation": row.pk, "script": make.SCRIPT, "limit_s": 600}
+    data["uuid"] = str(uuid4())
+    for name, status in (("a", 201), ("b", 409)):
+        answer = client.post("/api/v1/compute/jobs", {**data, "name": name}, content_type="application/json")
+        assert answer.status_code == status
+    assert answer.json()["title"] == "This job was submitted before with other content."
+
+
+def test_a_job_that_is_asked_to_end_is_told_so_in_words_that_stay_true():
+    row = make.allocation()
+    job = make.job(row)
+    page = browser(jobs.holder(row)).post(reverse("compute:cancel", args=[job.uuid]), follow=True).content.decode()
+    assert "The job was asked to end." in page
+    assert "is being canceled" not in page

@@ -25,6 +25,13 @@ def test_why_a_job_ended_is_said_in_korean(said):
     assert text.endswith("습니다.") or text == "시작하지 못했습니다: ENOENT"
 
 
+def test_nodes_that_are_known_to_be_drained_are_not_said_to_be_silent():
+    with translation.override("en"):
+        assert words.waits("NodesDrained") == (
+            "The nodes that it needs are drained: they start nothing until the operator lets them."
+        )
+
+
 def test_what_an_engine_says_freely_is_shown_as_it_is():
     assert words.why("slurmctld: NodeFail") == "slurmctld: NodeFail"
 
