@@ -26,10 +26,8 @@ from madang.workflow.moment import now
 LONGEST = timedelta(days=60)
 FARTHEST = timedelta(days=366)
 LATE = timedelta(minutes=10)  # who writes "from now" isn't refused for the minutes that the writing took
-COMPARED, AGAIN = (
-    timedelta(minutes=5),
-    timedelta(seconds=10),
-)  # an engine is asked again, and told again what it refused
+COMPARED = timedelta(minutes=5)  # an engine is asked again what it has
+AGAIN = timedelta(seconds=10)  # it is told again what it refused
 
 
 @dataclass(frozen=True)
