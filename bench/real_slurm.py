@@ -155,9 +155,10 @@ def _calm(jobs: int) -> bool:
     from madang.jobs.models import Job, Run
 
     with host.connect() as conn:
-        row = conn.execute("SELECT count(*) FROM slurm_run").fetchone()
-    ended = Job.objects.filter(state="ended").count()
-    return ended >= jobs and Job.objects.count() == ended and row == (Run.objects.count(),)
+        row = conn.execute("SELECT count(*) FROM slurm_run WHERE cluster = 'bench'").fetchone()
+    there, runs = Job.objects.filter(engine="bench"), Run.objects.filter(job__engine="bench")
+    ended = there.filter(state="ended").count()
+    return ended >= jobs and there.count() == ended and row == (runs.count(),)
 
 
 def _sent() -> int:
