@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from madang.facilities.compute.models import Backtest, Partition
@@ -26,7 +27,7 @@ class Calibration:
     runs: int
     cut: bool  # there were more than are looked at
 
-    @property
+    @cached_property
     def tests(self) -> Sequence[Backtest]:
         """How the starts held that were forecast, by month, the latest first."""
         return list(self.partition.backtests.all()[:12])
