@@ -121,7 +121,8 @@ def settle(
     reason: str,
 ) -> Settled:
     """End a hold with what was used; the rest is back. Use is never refused: what the hold doesn't cover is an overrun,
-    all of it where the hold was freed before. AlreadyResolved where it was settled with another amount."""
+    all of it where the hold was freed before. A hold has one such end, whatever the key: AlreadyResolved where it was
+    settled, or used late, with another amount."""
     return Settled(*_call("ledger_settle", **locals()))
 
 

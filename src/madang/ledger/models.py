@@ -159,6 +159,18 @@ class Entry(models.Model):
         return -self.amount if account == self.debit_id else 0
 
 
+class Excess(models.Model):
+    """The overrun of what a hold didn't cover: used beyond it, or after it was freed. A hold has one, whoever asks and
+    by whatever key: that is what keeps late use from being counted twice. It is a row of its own, since an entry that
+    names a hold ends it."""
+
+    hold = models.OneToOneField(Entry, models.PROTECT, primary_key=True, related_name="+", db_constraint=False)
+    entry = models.OneToOneField(Entry, models.PROTECT, related_name="+", db_constraint=False)
+
+    class Meta:
+        triggers: ClassVar = [NEVER_CHANGED]
+
+
 class Period(models.Model):
     """A closed month, named by its first day. Every month up to it is closed; there is no way to open one again."""
 

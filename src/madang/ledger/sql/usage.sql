@@ -232,18 +232,22 @@ BEGIN
    WHERE s.settles OR coalesce(s.covered, s.amount) > 0 OR s.amount = 0;
   SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
   IF o_overrun > 0 THEN
-    INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, concerns_id, event_at, booked_at, period,
-                              adjusts_period, actor_id, reason)
     WITH over AS MATERIALIZED (
       SELECT commodity_id, ledger_open_account(commodity_id, 'site', 0, 'overrun', false) AS id
-        FROM (SELECT DISTINCT commodity_id FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id WHERE s.covered < s.amount) c)
-    SELECT CASE WHEN s.settles OR s.covered > 0 THEN nextval('ledger_entry_id_seq') ELSE s.entry_id END, p_source, s.key, 'overrun',
-           s.rev, o.id, b.sink, s.amount - s.covered, s.account_id, s.ended_at, v_now,
-           CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
-           CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
-      FROM ledger_stage s JOIN ledger_balance b USING (account_id) JOIN ledger_account a ON a.id = s.account_id
-      JOIN over o USING (commodity_id)
-     WHERE s.covered < s.amount;
+        FROM (SELECT DISTINCT commodity_id FROM ledger_stage s JOIN ledger_account a ON a.id = s.account_id WHERE s.covered < s.amount) c),
+    lost AS (
+      INSERT INTO ledger_entry (id, source, ext_key, kind, rev, debit_id, credit_id, amount, concerns_id, event_at, booked_at, period,
+                                adjusts_period, actor_id, reason)
+      SELECT CASE WHEN s.settles OR s.covered > 0 THEN nextval('ledger_entry_id_seq') ELSE s.entry_id END, p_source, s.key, 'overrun',
+             s.rev, o.id, b.sink, s.amount - s.covered, s.account_id, s.ended_at, v_now,
+             CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
+             CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
+        FROM ledger_stage s JOIN ledger_balance b USING (account_id) JOIN ledger_account a ON a.id = s.account_id
+        JOIN over o USING (commodity_id)
+       WHERE s.covered < s.amount
+      RETURNING id, ext_key)
+    INSERT INTO ledger_excess (hold_id, entry_id)
+    SELECT s.hold_id, lost.id FROM lost JOIN ledger_stage s ON s.key = lost.ext_key WHERE s.settles;
   END IF;
 
   -- The records.

@@ -60,28 +60,43 @@ BEGIN
   PERFORM ledger_refuse_overspent(p_account);
 END $$;
 
--- Use that no balance covers. It is never refused: `p_account` is whose use it was, and only named.
-CREATE FUNCTION ledger_overrun(
-  p_account bigint, p_sink bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint, p_reason text
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
+-- Use that no balance covers, of a hold or of none. No key names two of them: not the same amount of two holds, either.
+CREATE FUNCTION ledger_lose(
+  p_hold bigint, p_account bigint, p_sink bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint,
+  p_reason text
+) RETURNS bigint LANGUAGE plpgsql
 AS $$
+DECLARE v_entry bigint; v_fresh boolean;
 BEGIN
   PERFORM ledger_enter();
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
-  RETURN (SELECT o_entry FROM ledger_write(
+  SELECT * INTO v_entry, v_fresh FROM ledger_write(
     'overrun',
     (SELECT ledger_open_account(commodity_id, 'site', 0, 'overrun', false) FROM ledger_account WHERE id = p_account),
-    p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason, p_concerns => p_account));
+    p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason, p_concerns => p_account);
+  IF NOT v_fresh AND (SELECT hold_id FROM ledger_excess WHERE entry_id = v_entry) IS DISTINCT FROM p_hold THEN
+    RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
+  END IF;
+  IF v_fresh AND p_hold IS NOT NULL THEN
+    INSERT INTO ledger_excess (hold_id, entry_id) VALUES (p_hold, v_entry);
+  END IF;
+  RETURN v_entry;
 END $$;
 
+-- It is never refused: `p_account` is whose use it was, and only named.
+CREATE FUNCTION ledger_overrun(
+  p_account bigint, p_sink bigint, p_amount bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint, p_reason text
+) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_temp
+AS $$ SELECT ledger_lose(NULL, p_account, p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason) $$;
+
 -- End a hold with what was really used: up to the hold it is booked, the rest of the hold is back, the excess is an overrun.
--- A hold that was freed before covers nothing, so all of the use is an overrun.
+-- A hold that was freed before covers nothing, so all of the use is an overrun: one, as a hold is settled once.
 CREATE FUNCTION ledger_settle(
   p_hold bigint, p_used bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint, p_reason text,
   p_again boolean DEFAULT false, OUT o_entry bigint, OUT o_used bigint, OUT o_overrun bigint
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
-DECLARE v_end ledger_entry; v_over bigint; v_account bigint; v_sink bigint; v_held bigint; v_now timestamptz;
+DECLARE v_end ledger_entry; v_late ledger_entry; v_account bigint; v_sink bigint; v_held bigint; v_now timestamptz;
         v_period date; v_adjusts date;
 BEGIN
   p_again := pg_advisory_xact_lock_shared(119182731994482) IS NULL OR p_again
@@ -113,30 +128,34 @@ BEGIN
             v_period, v_adjusts, p_actor, p_reason)
     RETURNING id INTO o_entry;
   ELSE
-    PERFORM FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'settle' AND rev = 0
-                                AND (hold_id, amount) IS DISTINCT FROM (p_hold, o_used);
+    SELECT e.* INTO v_late FROM ledger_excess x JOIN ledger_entry e ON e.id = x.entry_id WHERE x.hold_id = p_hold;
+    PERFORM FROM ledger_entry e LEFT JOIN ledger_excess x ON x.entry_id = e.id
+      WHERE e.source = p_source AND e.ext_key = p_key AND e.rev = 0
+        AND CASE e.kind WHEN 'settle' THEN (e.hold_id, e.amount) IS DISTINCT FROM (p_hold, o_used)
+                        WHEN 'overrun' THEN v_end.kind <> 'settle' AND v_late.id IS NOT NULL AND x.hold_id IS DISTINCT FROM p_hold END;
     IF FOUND THEN
       RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
     END IF;
-    o_entry := v_end.id;
-    IF v_end.kind = 'settle' THEN
-      SELECT coalesce(max(amount), 0) INTO v_over FROM ledger_entry
-       WHERE source = v_end.source AND ext_key = v_end.ext_key AND kind = 'overrun' AND rev = 0;
-      IF (v_end.amount, v_over) IS DISTINCT FROM (o_used, o_overrun) THEN
-        RAISE EXCEPTION 'the hold was settled with another amount'
-          USING ERRCODE = 'MD409', CONSTRAINT = CASE WHEN (v_end.source, v_end.ext_key) = (p_source, p_key)
-                                                     THEN 'ledger_key' ELSE 'ledger_hold_resolved_once' END;
+    IF v_end.kind <> 'settle' THEN
+      o_used := 0;
+      o_overrun := p_used;
+      IF v_late.id IS NULL THEN
+        o_entry := CASE p_used WHEN 0 THEN v_end.id
+                   ELSE ledger_lose(p_hold, v_account, v_sink, p_used, p_source, p_key, p_event_at, p_actor, p_reason) END;
+        RETURN;
       END IF;
-      RETURN;
+      v_end := v_late;
     END IF;
-    o_used := 0;
-    o_overrun := p_used;
+    IF o_overrun <> coalesce(v_late.amount, 0) OR v_end.kind = 'settle' AND o_used <> v_end.amount THEN
+      RAISE EXCEPTION 'the hold was settled with another amount'
+        USING ERRCODE = 'MD409', CONSTRAINT = CASE WHEN (v_end.source, v_end.ext_key) = (p_source, p_key)
+                                                   THEN 'ledger_key' ELSE 'ledger_hold_resolved_once' END;
+    END IF;
+    o_entry := v_end.id;
+    RETURN;
   END IF;
   IF o_overrun > 0 THEN
-    v_over := ledger_overrun(v_account, v_sink, o_overrun, p_source, p_key, p_event_at, p_actor, p_reason);
-    IF p_again THEN
-      o_entry := v_over;
-    END IF;
+    PERFORM ledger_lose(p_hold, v_account, v_sink, o_overrun, p_source, p_key, p_event_at, p_actor, p_reason);
   END IF;
 END $$;
 

@@ -175,7 +175,7 @@ MUTANTS = {
     "a known record is booked again": (PARCELS, "meter", "(k.same OR EXISTS", "(false OR EXISTS"),
     "a metered hold is not given back": (PARCELS, "meter", "held = b.held - s.held", "held = b.held - s.covered"),
     "the excess over a hold is lost": (
-        PARCELS, "meter", "WHERE s.covered < s.amount;", "WHERE s.covered < s.amount AND NOT s.settles;",
+        PARCELS, "meter", "s.covered < s.amount\n      RET", "s.covered < s.amount AND NOT s.settles\n      RET",
     ),
 }  # fmt: skip
 

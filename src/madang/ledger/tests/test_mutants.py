@@ -41,6 +41,13 @@ MUTANTS = {
     "a closed month takes entries": ("period_of", "o_period <= v_closed", "o_period < v_closed", ""),
     "freeing gives nothing back": ("free", "held - p_hold.amount", "held", ""),
     "the excess is lost": ("settle", "IF o_overrun > 0", "IF o_overrun > 5", ""),
+    "late use counts once for each key": (
+        "settle",
+        "IF v_late.id IS NULL THEN",
+        "IF true THEN",
+        "ALTER TABLE ledger_excess DROP CONSTRAINT ledger_excess_pkey",
+    ),
+    "a key names two overruns": ("lose", "IF NOT v_fresh AND", "IF false AND", ""),
 }
 
 

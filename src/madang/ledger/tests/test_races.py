@@ -73,6 +73,16 @@ def test_of_eight_that_settle_one_hold_differently_one_is_booked():
     assert queries.check() == []
 
 
+def test_of_eight_that_settle_one_hold_that_was_freed_one_is_booked():
+    b = books()
+    held = b.hold(50)
+    ledger.release(hold=held, **named())
+    answers = race(lambda number: ledger.settle(hold=held, used=30 + number % 2, **named()))
+    assert Counter(answer is errors.AlreadyResolved for answer in answers) == {True: 4, False: 4}
+    assert len({answer for answer in answers if answer is not errors.AlreadyResolved}) == 1
+    assert queries.overruns([b.mine])[b.mine] in (30, 31)
+
+
 def test_eight_that_refund_at_once_give_back_no_more_than_was_used():
     b = books()
     used = b.charge(30)

@@ -10,14 +10,14 @@ from madang.ledger import actions as ledger
 from madang.ledger.tests.make import books, named
 
 pytestmark = pytest.mark.django_db
-TABLES = ["commodity", "account", "balance", "entry", "period"]
+TABLES = ["commodity", "account", "balance", "entry", "excess", "period"]
 WRITES = [
     "INSERT INTO ledger_{} DEFAULT VALUES",
     "UPDATE ledger_{} SET {} = {}",
     "DELETE FROM ledger_{}",
     "TRUNCATE ledger_{} CASCADE",
 ]
-COLUMN = {"balance": "account_id", "period": "month"}
+COLUMN = {"balance": "account_id", "excess": "hold_id", "period": "month"}
 
 
 @contextmanager
@@ -52,7 +52,15 @@ def test_the_application_can_call_every_verb_and_read():
         assert cursor.fetchone()[0] > 0
 
 
-@pytest.mark.parametrize("inner", ["ledger_move(1, 2, 3)", "ledger_free_overdue(1)", "ledger_the_hold(1)"])
+INNER = [
+    "ledger_move(1, 2, 3)",
+    "ledger_free_overdue(1)",
+    "ledger_the_hold(1)",
+    "ledger_lose(1, 2, 3, 4, '', '', now(), 5, '')",
+]
+
+
+@pytest.mark.parametrize("inner", INNER)
 def test_the_application_can_not_call_the_inner_steps(inner):
     with the_application() as cursor, pytest.raises(Error, match="permission denied"), transaction.atomic():
         cursor.execute(f"SELECT {inner}")

@@ -48,6 +48,7 @@ class Posted:
     reversed_by: int | None = None
     about: int | None = None
     used_by: int | None = None
+    excess: int | None = None  # of a hold: the overrun of what it didn't cover
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Model:
     credited: dict[int, int]
     debited: dict[int, int]
     held: dict[int, int]
+    used: int
+    over: int
     posted: list[Posted] = field(default_factory=list)
     seen: dict[tuple[str, str], tuple[Any, Any]] = field(default_factory=dict)
     overrun: dict[int, int] = field(default_factory=dict)
@@ -98,6 +101,11 @@ class Model:
             self.credited[entry.credit] += entry.amount
         return len(self.posted) - 1
 
+    def lose(self, key: str, hold: int | None, account: int, amount: int) -> int:
+        """An overrun, of a hold or of none: no key names two of them."""
+        over = Posted("overrun", self.over, self.used, amount, used_by=account)
+        return int(self.keyed("overrun", key, (hold, account, amount), lambda: self.post(over)))
+
     def keyed(self, kind: str, key: str, payload: Any, effect: Callable[[], Any]) -> Any:
         """The answer given before, a conflict, or what `effect` answers now."""
         if (kind, key) in self.seen:
@@ -120,8 +128,9 @@ class Lending(RuleBasedStateMachine):
         self.two = (self.books.mine, self.books.account())
         every = (*self.two, self.books.pool, self.books.used, self.over)
         self.model = Model(
-            credited=dict.fromkeys(every, 0), debited=dict.fromkeys(every, 0), held=dict.fromkeys(self.two, 0)
-        )
+            credited=dict.fromkeys(every, 0), debited=dict.fromkeys(every, 0), held=dict.fromkeys(self.two, 0),
+            used=self.books.used, over=self.over,
+        )  # fmt: skip
         self.ids: list[int] = []
         self.closed: date | None = None
         self.source = f"m{self.books.commodity}"
@@ -212,21 +221,20 @@ class Lending(RuleBasedStateMachine):
                     raise errors.AlreadyResolved("")
                 return before
             freed = hold.ended_by
-            if freed is None:
-                entry = m.post(Posted("settle", account, hold.credit, covered, about=index), ends=index)
-            else:
-                entry, covered = freed, 0
-            over = used - covered
-            if over:
-                late = m.keyed(
-                    "overrun", key, (account, over),
-                    lambda: m.post(Posted("overrun", self.over, hold.credit, over, used_by=account)),
-                )  # fmt: skip
-                entry = late if freed is not None else entry
-            answer = (entry, covered, over)
-            if freed is None:
-                hold.settled = answer
-                m.seen["settle", key] = ((index, used), answer)
+            if freed is not None:
+                if hold.excess is None:
+                    hold.excess = m.lose(key, index, account, used) if used else None
+                    return (hold.excess if used else freed, 0, used)
+                if m.seen.get(("overrun", key), ((index,), None))[0][0] != index:
+                    raise errors.KeyConflict("")
+                if m.posted[hold.excess].amount != used:
+                    raise errors.KeyConflict("") if ("overrun", key) in m.seen else errors.AlreadyResolved("")
+                return (hold.excess, 0, used)
+            entry = m.post(Posted("settle", account, hold.credit, covered, about=index), ends=index)
+            if used > covered:
+                hold.excess = m.lose(key, index, account, used - covered)
+            hold.settled = answer = (entry, covered, used - covered)
+            m.seen["settle", key] = ((index, used), answer)
             return answer
 
         self.step(ledger.settle, effect, hold=self.ids[index], used=used, key=f"{key}", event_at=self.months_ago(age))
@@ -269,6 +277,22 @@ class Lending(RuleBasedStateMachine):
         self.step(
             ledger.charge, effect, account=account, sink=used, amount=amount, key=key, event_at=self.months_ago(age)
         )
+
+    @rule(side=sides, amount=amounts, key=keys, age=ages)
+    def overrun(self, side, amount, key, age):
+        self.step(
+            ledger.overrun,
+            lambda m: m.lose(key, None, self.two[side], amount),
+            account=self.two[side], sink=self.books.used, amount=amount, key=key, event_at=self.months_ago(age),
+        )  # fmt: skip
+
+    @precondition(lambda self: any(kind == "overrun" for kind, _key in self.model.seen))
+    @rule(number=st.integers(0, 9))
+    def overrun_again(self, number):
+        """The same account, amount and key: a replay, or a conflict where that was what a hold didn't cover."""
+        seen = [(key, *payload) for (kind, key), (payload, _answer) in self.model.seen.items() if kind == "overrun"]
+        key, _hold, account, amount = seen[number % len(seen)]
+        self.overrun(self.two.index(account), amount, key, None)
 
     @rule(side=sides, amount=amounts, key=keys, verb=st.sampled_from(["transfer", "reclaim"]))
     def give(self, side, amount, key, verb):

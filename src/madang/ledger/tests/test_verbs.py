@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from madang.ledger import actions as ledger
 from madang.ledger import errors, queries
+from madang.ledger.models import Excess
 from madang.ledger.queries import Balance
 from madang.ledger.tests.make import books, entry, named
 from madang.workflow.errors import Missing
@@ -48,6 +49,61 @@ def test_use_after_the_hold_was_freed_is_an_overrun_as_a_whole():
     assert ledger.settle(hold=held, used=30, **use) == settled
     assert b.balance() == Balance(credited=100, debited=0, held=0)
     assert queries.overruns([b.mine]) == {b.mine: 30}
+
+
+@pytest.mark.parametrize("end", ["release", "expire"])
+def test_the_late_use_of_a_hold_that_was_freed_counts_once_whatever_its_key(end):
+    b = books()
+    held = b.hold(60, until=now())
+    getattr(ledger, end)(hold=held, **named())
+    late, use = ledger.settle(hold=held, used=30, **named()), named()
+    assert ledger.settle(hold=held, used=30, **use) == late == (late.entry, 0, 30)
+    with pytest.raises(errors.AlreadyResolved):
+        ledger.settle(hold=held, used=31, **use)
+    with pytest.raises(errors.AlreadyResolved):
+        ledger.settle(hold=held, used=0, **use)
+    assert queries.overruns([b.mine]) == {b.mine: 30}
+    assert Excess.objects.get(hold=held).entry_id == late.entry
+
+
+def test_a_key_names_the_late_use_of_one_hold():
+    b = books()
+    first, second, use = b.hold(10), b.hold(10), named()
+    for held in (first, second):
+        ledger.release(hold=held, **named())
+    ledger.settle(hold=first, used=3, **use)
+    for held, used in ((first, 4), (second, 3), (second, 4), (first, 0)):
+        with pytest.raises(errors.KeyConflict):
+            ledger.settle(hold=held, used=used, **use)
+    ledger.settle(hold=second, used=3, **named())
+    assert queries.overruns([b.mine]) == {b.mine: 6}
+
+
+def test_an_overrun_and_what_a_hold_did_not_cover_are_two_uses_and_no_key_is_both():
+    """Of the same amount and under the same key, so that only the hold tells them apart."""
+    b = books()
+    over = {"account": b.mine, "sink": b.used, "amount": 15}
+    first, freed, use = b.hold(20), b.hold(1), named()
+    ledger.release(hold=freed, **named())
+    ledger.overrun(**over, **use)
+    for held, used in ((first, 35), (freed, 15)):
+        with pytest.raises(errors.KeyConflict):
+            ledger.settle(hold=held, used=used, **use)
+    settled, late = named(), named()
+    assert ledger.settle(hold=first, used=35, **settled).overrun == 15
+    assert ledger.settle(hold=freed, used=15, **late).overrun == 15
+    for taken in (settled, late):
+        with pytest.raises(errors.KeyConflict):
+            ledger.overrun(**over, **taken)
+    assert queries.overruns([b.mine]) == {b.mine: 45}
+
+
+def test_a_settlement_is_answered_again_whatever_else_its_key_names():
+    b = books()
+    held, use = b.hold(20), named()
+    ledger.overrun(account=b.mine, sink=b.used, amount=15, **use)
+    settled = ledger.settle(hold=held, used=20, **use)
+    assert ledger.settle(hold=held, used=20, **use) == settled == (settled.entry, 20, 0)
 
 
 def test_a_reversed_overrun_is_no_longer_lost():

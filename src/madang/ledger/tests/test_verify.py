@@ -12,7 +12,7 @@ from madang.ledger import actions as ledger
 from madang.ledger import queries
 from madang.ledger.models import Entry, Seal, Total
 from madang.ledger.tasks import every_night
-from madang.ledger.tests.make import books
+from madang.ledger.tests.make import books, named
 from madang.ledger.tests.test_usage import SOURCE, record
 from madang.ledger.usage import meter
 from madang.ledger.verify import verify
@@ -84,6 +84,15 @@ def test_an_end_that_names_no_hold_is_found():
     ledger.release(hold=held, source="test", key="free", actor=None, reason="")
     as_owner("UPDATE ledger_entry SET hold_id = 9 WHERE kind = 'release'")
     assert ("named rows", f"entry {Entry.objects.get(kind='release').pk}") in said()
+
+
+def test_an_excess_that_is_of_another_account_is_found():
+    b = books()
+    other, held = b.account(granted=10), b.hold(5)
+    ledger.settle(hold=held, used=7, **named())
+    assert verify() == []
+    as_owner(f"UPDATE ledger_entry SET concerns_id = {other} WHERE kind = 'overrun'")
+    assert ("named rows", f"hold {held}") in said()
 
 
 @pytest.mark.parametrize(("table", "check"), [("day", "sums of days"), ("month", "sums of months")])
