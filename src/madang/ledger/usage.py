@@ -6,8 +6,9 @@
                   amount=57_600, wall_s=7_200, wait_s=3_600, hold=held)], source="slurm:gwangju")
 
 A parcel of records is one transaction: the records, their entries, balances and sums are all there or none of it is.
-The same record again is nothing new; one that changed has its entries reversed and is booked anew. `source` and `key`
-name a record for ever, so a source whose numbers start again puts the submission into the key.
+The same record again is nothing new; one that changed, or that comes with its hold only now, has its entries reversed
+and is booked anew. `source` and `key` name a record for ever, so a source whose numbers start again puts the submission
+into the key.
 """
 
 from __future__ import annotations

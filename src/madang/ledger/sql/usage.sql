@@ -85,8 +85,8 @@ END $$;
 -- Book everything in the stage as the use of `p_source`, which is alone with its records until the transaction ends: or,
 -- with p_beside, beside others of the source that also say so. Then it is alone with the accounts of its records.
 -- A record that names an open hold settles it. Any other is charged as far as the account covers it, in the order of arrival.
--- What neither covers is an overrun: use is never refused. A record that is known and changed has its old entries reversed
--- and is booked anew. What can't be booked is named in `o_refused`, and the rest is booked.
+-- What neither covers is an overrun: use is never refused. A record that is known and changed, or comes with its hold now, has
+-- its old entries reversed and is booked anew. What can't be booked is named in `o_refused`, and the rest is booked.
 CREATE FUNCTION ledger_meter(
   p_source text, p_digest bytea, p_actor bigint, p_reason text, p_beside boolean DEFAULT false,
   OUT o_fresh bigint, OUT o_changed bigint, OUT o_overrun numeric, OUT o_refused jsonb
@@ -141,7 +141,8 @@ BEGIN
   -- Balances are locked in the order of their ids, whatever comes then; and before anybody asks what is known of a use.
   PERFORM FROM ledger_balance WHERE account_id IN (SELECT account_id FROM ledger_stage) ORDER BY account_id FOR NO KEY UPDATE;
 
-  -- What is known: the same again is nothing new; another account of the same use replaces it.
+  -- What is known: the same again is nothing new; another account of the same use replaces it. So does the same with a hold that
+  -- still stands: it had come without.
   -- (Asked for each record by itself, here and below: a plan that reads all entries instead is a day's work.)
   IF EXISTS (SELECT FROM ledger_stage s CROSS JOIN LATERAL (
                SELECT FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = s.key
@@ -150,7 +151,8 @@ BEGIN
       SELECT DISTINCT ON (s.entry_id) s.entry_id, s.key, u.rev, u.entry_id AS was,
              (u.account_id, u.user_ref, u.resource_ref, u.started_at, u.ended_at, u.amount, u.wall_s, u.wait_s, u.raw)
                IS NOT DISTINCT FROM
-             (s.account_id, s.user_ref, s.resource_ref, s.started_at, s.ended_at, s.amount, s.wall_s, s.wait_s, s.raw) AS same
+             (s.account_id, s.user_ref, s.resource_ref, s.started_at, s.ended_at, s.amount, s.wall_s, s.wait_s, s.raw)
+               AND (s.hold_id IS NULL OR (SELECT min(h.id) FROM ledger_entry h WHERE h.hold_id = s.hold_id) IS NOT NULL) AS same
         FROM ledger_stage s
         CROSS JOIN LATERAL (SELECT id FROM ledger_entry WHERE source = p_source AND ext_key = s.key
                                AND kind IN ('charge', 'overrun', 'settle') OFFSET 0) e

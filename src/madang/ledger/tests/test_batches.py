@@ -103,12 +103,13 @@ def parcels(played: Any) -> None:
             Import.objects.all()._raw_delete("default")
             rows = {key: (amount, held) for key, amount, held in parcel}
             changed = {key for key, (amount, _held) in rows.items() if known.get(key, amount) != amount}
-            fresh = [key for key in rows if key not in known or key in changed]
             settled = []  # what a hold was opened for just now
-            for key in fresh:
+            for key in rows:
                 if rows[key][1] and key not in holds and sum(covered.values()) + 4 * len(settled) <= 36:
                     holds[key] = b.hold(4, **named())
                     settled.append(key)
+                    changed |= {key} & known.keys()  # the same use, that comes with its hold now
+            fresh = [key for key in rows if key not in known or key in changed]
             for key in changed:
                 covered[key] = over[key] = 0
             for key in settled:
@@ -166,6 +167,9 @@ MUTANTS = {
         BATCHES, "settle_batch", "used BETWEEN 0 AND h.amount", "used >= 0",
     ),
     "a changed record is not reversed": (PARCELS, "meter", "IF o_changed > 0 THEN", "IF o_changed > 9 THEN"),
+    "a hold that comes with a known record stands for ever": (
+        PARCELS, "meter", "s.hold_id IS NULL OR (", "true OR (",
+    ),
     "a changed record adds to the sums": (
         PARCELS, "meter", "::date, -1\n      FROM unnest(v_old)", "::date, 0\n      FROM unnest(v_old)",
     ),

@@ -95,6 +95,34 @@ def test_the_same_record_again_is_nothing_new():
     assert b.balance().debited == 70
 
 
+@pytest.mark.parametrize("used", [40, 75])
+def test_a_record_that_comes_again_with_its_hold_settles_it(used):
+    """It had come without: charged as far as the account covered it besides the hold."""
+    b = books()
+    held = b.hold(60)
+    assert metered(record(b, amount=used)) == Metered(fresh=1, overrun=max(0, used - 40))
+    assert metered(record(b, amount=used, hold=held)) == Metered(changed=1, overrun=max(0, used - 60))
+    assert b.balance() == Balance(credited=140, debited=40 + min(used, 60), held=0)
+    assert queries.overruns([b.mine]) == {b.mine: max(0, used - 60)}
+    assert metered(record(b, amount=used, hold=held)) == metered(record(b, amount=used)) == Metered()
+    assert list(queries.open_holds(source="test")) == []
+
+
+def test_a_record_that_comes_again_with_a_hold_that_was_ended_is_nothing_new():
+    b = books()
+    freed = b.hold(60)
+    ledger.release(hold=freed, **named())
+    metered(record(b, amount=40))
+    assert metered(record(b, amount=40, hold=freed)) == Metered()
+
+
+def test_a_record_that_was_partly_refunded_and_comes_again_with_its_hold_is_named():
+    b = books()
+    metered(record(b, amount=30))
+    ledger.refund(entry=booked(SOURCE, "1").entry, amount=5, **named())
+    assert [type(why) for _key, why in metered(record(b, amount=30, hold=b.hold(30))).refused] == [errors.NotReversible]
+
+
 def test_a_changed_record_is_reversed_and_booked_anew():
     b = books()
     metered(record(b, amount=75, hold=b.hold(60)), record(b, key="other"))
