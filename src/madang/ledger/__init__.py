@@ -43,7 +43,8 @@ Many at a time, and what they come to:
   there together or not at all. The same record again is nothing new; a changed one is reversed and booked anew. In the
   sums, `used` is split at midnight in Seoul and `booked` stands in the month of its entry, so that the sum of a month
   is the ledger's.
-- `actions.seal` digests the entries of every day that is over, each day continuing the one before (every night, by
-  `tasks`). `verify.verify()` counts balances, sums and seals again and names what differs; an empty list is how it
-  must be. The digests are worth most where the database's owner can't reach them: keep a copy elsewhere.
+- `actions.seal` digests the entries of every day that is over and the records that they book, each day continuing the
+  one before (every night, by `tasks`). `verify.verify()` counts balances, sums and seals again and names what differs,
+  also a seal that is missing; an empty list is how it must be. The digests are worth most where the database's owner
+  can't reach them: keep a copy elsewhere.
 """

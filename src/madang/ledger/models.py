@@ -183,14 +183,17 @@ class Period(models.Model):
 
 
 class Seal(models.Model):
-    """All entries that were booked on one day (in Seoul), as one digest that continues the one before.
+    """All entries that were booked on one day (in Seoul), and the records of use that they book, as one digest that
+    continues the one before.
 
-    sha256 over the digest before and the rows in the order of their ids, each as PostgreSQL writes a row, instants in
-    UTC; 10,000 rows at a time. Whoever changes a row of a sealed day changes every digest from that day on.
+    sha256 over the digest before and the rows in the order of their ids, the entries first, each as PostgreSQL writes a
+    row, instants in UTC; 10,000 rows at a time. Whoever changes a row of a sealed day changes every digest from that
+    day on. `records` is null in seals of entries alone; the first after them covers the records of all days before.
     """
 
     day = models.DateField(primary_key=True)
     entries = models.BigIntegerField()
+    records = models.BigIntegerField(null=True)
     digest = models.CharField(max_length=64)
     previous = models.CharField(max_length=64)
     sealed_at = models.DateTimeField()

@@ -2,14 +2,15 @@
 
     madang ledger verify
 
-Each check names its first differences: the day whose seal an entry no longer fits, the account, figure or cell that
-isn't what the entries and records add up to, the entry that names a row that isn't there.
+Each check names its first differences: the day whose seal an entry or record no longer fits, or that has none; the
+account, figure or cell that isn't what the entries and records add up to; the entry that names a row that isn't there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +21,7 @@ from madang.ledger import queries
 FIRST = 20  # of the differences of a check that are named
 # Each a query in sql/verify/ that answers where, what stands there, and what is counted; one explains the next.
 CHECKS = {
+    "missing seals": "missing",
     "seals": "seals",
     "named rows": "rows",
     "totals": "totals",
@@ -54,8 +56,15 @@ def verify(say: Callable[[str], object] = lambda check: None) -> list[Problem]:
     return found
 
 
-def _look(name: str) -> list[tuple[Any, ...]]:
+def missing(at: datetime) -> list[Problem]:
+    """The days that had to be sealed by that instant and have no seal. Those of a site that lives are made in the night
+    after each, so another is missing where its worker was down or somebody took it away."""
+    return [Problem("missing seals", *row) for row in _look("missing", at)]
+
+
+def _look(name: str, at: datetime | None = None) -> list[tuple[Any, ...]]:
+    """`at`: when, where that isn't just when something was booked last."""
     query = (files("madang.ledger") / "sql" / "verify" / f"{name}.sql").read_text("utf-8")
     with connection.cursor() as cursor:
-        cursor.execute(f"{query} LIMIT {FIRST}")
+        cursor.execute(f"{query} LIMIT {FIRST}", {"at": at})
         return list(cursor.fetchall())

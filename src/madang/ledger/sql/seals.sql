@@ -20,12 +20,39 @@ BEGIN
   o_entries := coalesce(o_entries, 0);  -- a loop over nothing leaves it null
 END $$;
 
+-- The digest goes on over the records whose entries were booked on these days.
+CREATE FUNCTION ledger_digest_records(p_from date, p_to date, p_previous text, OUT o_records bigint, OUT o_digest text)
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = {schema}, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE v_from timestamptz := p_from::timestamp AT TIME ZONE 'Asia/Seoul'; v_to timestamptz := (p_to + 1)::timestamp AT TIME ZONE 'Asia/Seoul';
+  v_first bigint; v_last bigint; v_rows text;
+BEGIN
+  o_digest := p_previous;
+  -- Their numbers lie close together: so no more is read of each month than this day. (From its entries, and not by looking for
+  -- it from both ends of all numbers.)
+  SELECT min(id), max(id) INTO v_first, v_last
+    FROM (SELECT id FROM ledger_entry WHERE booked_at >= v_from AND booked_at < v_to OFFSET 0) day;
+  FOR v_rows, o_records IN
+    SELECT string_agg(line, E'\n' ORDER BY entry_id), max(n) FROM (
+      SELECT entry_id, row_number() OVER (ORDER BY entry_id) AS n,
+             ROW(entry_id, u.source, key, u.rev, submitted_at, account_id, user_ref, resource_ref, started_at, ended_at, u.amount, wall_s,
+                 wait_s, raw)::text AS line
+        FROM ledger_usage u JOIN ledger_entry e ON e.id = u.entry_id
+       WHERE entry_id BETWEEN v_first AND v_last AND e.id BETWEEN v_first AND v_last AND booked_at >= v_from AND booked_at < v_to) numbered
+     GROUP BY (n - 1) / 10000 ORDER BY (n - 1) / 10000
+  LOOP
+    o_digest := encode(sha256(convert_to(o_digest || E'\n' || v_rows, 'UTF8')), 'hex');
+  END LOOP;
+  o_records := coalesce(o_records, 0);
+END $$;
+
 -- Seal every day that is over and isn't sealed yet, and fold its entries into the totals of accounts without a limit. How many
 -- days were sealed. Alone against all postings for one moment: none of a day that is over is under way after it.
 CREATE FUNCTION ledger_seal() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '250ms'
 AS $$
-DECLARE v_today date; v_last ledger_seal; v_day date; v_entries bigint; v_digest text; v_sealed int := 0;
+DECLARE v_today date; v_last ledger_seal; v_day date; v_entries bigint; v_records bigint; v_digest text; v_sealed int := 0;
 BEGIN
   PERFORM ledger_need_a_new_view();
   PERFORM pg_advisory_xact_lock(119182731994484);
@@ -36,8 +63,11 @@ BEGIN
   v_day := coalesce(v_last.day + 1, (SELECT (min(booked_at) AT TIME ZONE 'Asia/Seoul')::date FROM ledger_entry), v_today);
   WHILE v_day < v_today LOOP
     SELECT o_entries, o_digest INTO v_entries, v_digest FROM ledger_digest(v_day, coalesce(v_last.digest, ''));
-    INSERT INTO ledger_seal (day, entries, digest, previous, sealed_at)
-    VALUES (v_day, v_entries, v_digest, coalesce(v_last.digest, ''), clock_timestamp()) RETURNING * INTO v_last;
+    -- The first seal that covers records covers those of all days before.
+    SELECT o_records, o_digest INTO v_records, v_digest
+      FROM ledger_digest_records(CASE WHEN v_last.records IS NULL THEN '-infinity' ELSE v_day END, v_day, v_digest);
+    INSERT INTO ledger_seal (day, entries, records, digest, previous, sealed_at)
+    VALUES (v_day, v_entries, v_records, v_digest, coalesce(v_last.digest, ''), clock_timestamp()) RETURNING * INTO v_last;
     INSERT INTO ledger_total AS t (account_id, credited, debited)
     SELECT account_id, sum(credited), sum(debited)
       FROM (SELECT credit_id AS account_id, amount AS credited, 0 AS debited, booked_at, kind FROM ledger_entry

@@ -12,10 +12,10 @@ from madang.ledger import actions as ledger
 from madang.ledger import queries
 from madang.ledger.models import Entry, Seal, Total
 from madang.ledger.tasks import every_night
-from madang.ledger.tests.make import books, named
+from madang.ledger.tests.make import Books, books, named
 from madang.ledger.tests.test_usage import SOURCE, record
 from madang.ledger.usage import meter
-from madang.ledger.verify import verify
+from madang.ledger.verify import Problem, missing, verify
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +41,107 @@ def today() -> date:
 
 def said() -> list[tuple[str, str]]:
     return [(problem.check, problem.where) for problem in verify()]
+
+
+def metered_and_sealed(days: int = 2) -> Books:
+    """Two records of use, booked and sealed so many days ago; something else was booked since."""
+    b = books()
+    meter([record(b, "1", raw={"gpus": 4}), record(b, "2")], source=SOURCE)
+    days_ago(days)
+    assert ledger.seal() == days
+    b.charge(1)
+    assert verify() == []
+    return b
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM ledger_usage WHERE key = '1'; UPDATE ledger_usage_day SET records = 1, used = used - 10,"
+        " wall_s = wall_s - 3600, wait_s = wait_s - 3600; UPDATE ledger_usage_month SET records = 1, used = used - 10,"
+        " booked = booked - 10, wall_s = wall_s - 3600, wait_s = wait_s - 3600",
+        """UPDATE ledger_usage SET raw = '{"gpus": 5}' WHERE key = '1'""",
+        "UPDATE ledger_usage SET started_at = started_at - interval '1 minute' WHERE key = '1'",
+    ],
+    ids=["taken out with its sums", "what its source said", "when it began, on the same day"],
+)
+def test_a_record_that_was_changed_after_its_day_was_sealed_is_found_on_that_day(change):
+    metered_and_sealed()
+    as_owner(change)
+    assert said() == [("seals", str(today() - timedelta(days=2)))]
+
+
+SEAL_TAKEN_AWAY = (
+    "ALTER TABLE ledger_seal DISABLE TRIGGER USER",
+    "DELETE FROM ledger_seal WHERE day = (SELECT {} FROM ledger_seal)",
+    "ALTER TABLE ledger_seal ENABLE TRIGGER USER",
+)
+
+
+def without_seal(which: str) -> None:
+    as_owner(*(statement.format(which) for statement in SEAL_TAKEN_AWAY))
+
+
+def test_a_seal_that_was_taken_away_with_what_it_folded_is_found_once_anything_was_booked_since():
+    metered_and_sealed()
+    without_seal("max(day)")
+    assert verify() == []  # nothing was booked on that day
+    without_seal("max(day)")
+    as_owner("DELETE FROM ledger_total")
+    day = str(today() - timedelta(days=2))
+    assert verify() == [Problem("missing seals", day, "no seal", "3 entries")]
+    assert (ledger.seal(), verify()) == (2, [])  # a copy of the digest elsewhere still tells what was changed meanwhile
+
+
+def test_a_day_whose_night_was_not_seen_here_misses_no_seal():
+    """As in a copy that was restored: nothing was booked after it."""
+    books()
+    days_ago(9)
+    assert verify() == []
+    assert [problem.where for problem in missing(now())] == [str(today() - timedelta(days=9))]
+
+
+def test_a_seal_that_was_taken_away_from_between_two_is_found():
+    b = books()
+    for _ in range(4):
+        b.charge(1)
+        days_ago(1)
+    ledger.seal()
+    without_seal("max(day) - 1")
+    assert ("missing seals", str(today() - timedelta(days=2))) in said()
+
+
+def test_every_night_says_which_seal_is_missing_before_it_is_made_again(caplog):
+    books()
+    days_ago(2)
+    with caplog.at_level(logging.ERROR):
+        every_night(timestamp=int(now().timestamp()))
+        every_night(timestamp=int(now().timestamp()))
+    day = today() - timedelta(days=2)
+    assert caplog.messages == [
+        f"the ledger does not add up: missing seals: {day}: no seal stands there, 1 entries is counted"
+    ]
+
+
+def test_seals_from_before_records_were_sealed_go_on_standing_and_the_next_covers_their_records():
+    b = books()
+    meter([record(b, "1")], source=SOURCE)
+    days_ago(3)
+    b.charge(5)
+    as_owner(
+        "INSERT INTO ledger_seal (day, entries, digest, previous, sealed_at)"
+        f" SELECT '{today() - timedelta(days=3)}', o_entries, o_digest, '', now()"
+        f" FROM ledger_digest('{today() - timedelta(days=3)}', '')"
+    )
+    meter([record(b, "2")], source=SOURCE)
+    as_owner(
+        "UPDATE ledger_entry SET booked_at = booked_at - interval '1 day' WHERE booked_at > now() - interval '1 day'"
+    )
+    assert ledger.seal() == 2
+    assert list(Seal.objects.order_by("day").values_list("entries", "records")) == [(2, None), (0, 1), (2, 1)]
+    assert [problem for problem in verify() if problem.check == "seals"] == []
+    as_owner("UPDATE ledger_usage SET raw = '{}' WHERE key = '1'")
+    assert ("seals", str(today() - timedelta(days=2))) in said()
 
 
 def test_days_that_are_over_are_sealed_each_once_and_continue_one_another():
