@@ -63,7 +63,6 @@ BEGIN
   ELSE
     PERFORM claims_lock_rows(p_leaves, p_pool);
   END IF;
-  PERFORM set_config('pgtrigger.ignore', '{}', true);  -- no session can keep the triggers from writing the history
   PERFORM pg_advisory_xact_lock_shared(1668047209, 0);  -- keeps nobody out: it shows who has something, to claims_waited_for
   PERFORM set_config('madang.claims_furthest', greatest(v_furthest, v_last)::text, true);
 END $$;

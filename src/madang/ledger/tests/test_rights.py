@@ -71,3 +71,12 @@ def test_even_the_owner_can_not_change_an_entry(write):
     books()
     with pytest.raises(Error, match="Cannot"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(write)
+
+
+def test_no_session_can_have_the_triggers_of_entries_passed_over():
+    books()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(tgname)::text FROM pg_trigger WHERE tgrelid = 'ledger_entry'::regclass")
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", cursor.fetchone())
+        with pytest.raises(Error, match="Cannot"), transaction.atomic():
+            cursor.execute("UPDATE ledger_entry SET amount = 1")
