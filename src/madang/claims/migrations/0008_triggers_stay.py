@@ -1,4 +1,5 @@
-"""No verb has to put `pgtrigger.ignore` back: no trigger asks for it (see `madang.workflow.apps`)."""
+"""No verb has to put `pgtrigger.ignore` back: no trigger asks for it (see `madang.workflow.apps`). And who names no list of
+things takes none of them, and isn't looking for its parts for ever."""
 
 from django.db import migrations
 

@@ -82,7 +82,7 @@ CREATE FUNCTION claims_lock_things(p_things bigint[]) RETURNS bigint[] LANGUAGE 
 AS $$
 DECLARE v_leaves bigint[]; v_tree bigint[]; v_locked bigint[];
 BEGIN
-  IF cardinality(p_things) = 0 OR NOT p_things <@ ARRAY(SELECT id FROM claims_leaf WHERE id = ANY (p_things)) THEN
+  IF coalesce(cardinality(p_things), 0) = 0 OR NOT p_things <@ ARRAY(SELECT id FROM claims_leaf WHERE id = ANY (p_things)) THEN
     PERFORM claims_refuse('claims_missing');
   END IF;
   LOOP

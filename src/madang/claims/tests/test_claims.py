@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 
 from madang.claims import actions as claims
 from madang.claims import queries
@@ -261,3 +261,10 @@ def test_what_can_not_be_stored_is_refused_in_words_and_the_caller_goes_on(sourc
         with pytest.raises(Refused):
             claims.take(source_type=source_type, source_id=1, leaves=[thing], during=hours(1, 2))
         book(thing)
+
+
+def test_who_names_no_list_of_things_takes_none_and_is_told_so_at_once():
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '5s'")
+        with pytest.raises(Error, match="claims_missing"), transaction.atomic():
+            cursor.execute("SELECT claims_take(NULL, now(), now() + interval '1 h', 'confirmed', NULL, 'x', 1)")
