@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error
 
-from madang.ledger.errors import Busy, Refused, lost_a_race, named, refusal, unfit
+from madang.ledger.errors import Busy, Refused, lost_a_race, named, not_storable, refusal, unfit, without_zone
 from madang.workflow import functions
 
 BUSY_ATTEMPTS = 20
@@ -53,6 +53,8 @@ class Settlement(NamedTuple):
 
 
 def _rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
+    if any(isinstance(value, datetime) and value.utcoffset() is None for value in arguments.values()):
+        raise without_zone()
     try:
         try:
             return functions.rows(function, **arguments)
@@ -60,6 +62,8 @@ def _rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
             if not lost_a_race(error):
                 raise
             return functions.rows(function, **arguments, **({"again": True} if function in LOOKS_AGAIN else {}))
+    except UnicodeEncodeError as error:
+        raise not_storable() from error
     except Error as error:
         if answer := refusal(error):
             raise answer from error
@@ -202,7 +206,7 @@ def charge_batch(
 
 
 def _batch(function: str, asked: Sequence[Hold], **shared: Any) -> list[int | Refused]:
-    unread = [unfit(request.amount, request.key) for request in asked]
+    unread = [unfit(request.amount, request.key, request.account, request.sink) for request in asked]
     columns = _columns(asked, unread) or [[], [], [], []]
     rows = _rows(function, **dict(zip(("accounts", "sinks", "amounts", "keys"), columns, strict=True)), **shared)
     rows.sort(key=lambda row: row[0])
@@ -221,7 +225,7 @@ def settle_batch(
     asked: Sequence[Settlement], *, source: str, event_at: datetime | None = None, actor: int | None, reason: str
 ) -> list[Settled | Refused]:
     """Many settlements in one statement: for each what came of it, or the error that `settle` would have raised."""
-    unread = [unfit(request.used, request.key) for request in asked]
+    unread = [unfit(request.used, request.key, request.hold) for request in asked]
     holds, used, keys = _columns(asked, unread) or [[], [], []]
     rows = _rows(
         "ledger_settle_batch",

@@ -107,7 +107,7 @@ def refusal(error: Error) -> Refused | None:
         case "22001" | "22021" | "22007" | "22008":
             return not_storable()
         case "23503":
-            return Missing(_("There is no such account or entry."))
+            return nothing_there()
         case "55P03" | "40P01":  # a transaction of several verbs waits for another, and that for it
             return Busy(_("The ledger is busy. Try again in a moment."))
         case None if isinstance(error, DataError):  # a NUL doesn't even reach the database
@@ -123,11 +123,29 @@ def not_storable() -> WrongRecord:
     return WrongRecord(_("A key of this record is too long, or a sign or an instant in it can't be stored."))
 
 
-def unfit(amount: int, key: str) -> Refused | None:
+def nothing_there() -> Missing:
+    return Missing(_("There is no such account or entry."))
+
+
+def without_zone() -> WrongRecord:
+    return WrongRecord(_("A time needs its time zone."))
+
+
+def unfit(amount: int, key: str, *ids: int) -> Refused | None:
     """What is wrong with a request that the database couldn't even read: it must not take others down with it."""
     if not -(1 << 63) <= amount < 1 << 63:
         return too_large()
-    return not_storable() if "\0" in key or len(key) > 200 else None
+    if not all(-(1 << 63) <= one < 1 << 63 for one in ids):
+        return nothing_there()
+    return not_storable() if "\0" in key or len(key) > 200 or not storable(key) else None
+
+
+def storable(text: str) -> bool:
+    """Half of a sign is none: it can't be written as bytes."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def named(name: str, detail: str | None = None) -> Refused | None:
@@ -153,10 +171,12 @@ def named(name: str, detail: str | None = None) -> Refused | None:
             return too_large()
         case "ledger_amount_not_negative" | "ledger_balance_not_negative":
             return WrongAmount(_("An amount can't be negative."), field="amount")
+        case "ledger_until":
+            return not_storable()
         case "ledger_usage_times":
             return WrongRecord(_("This use ends before it begins, or in the future."), field="ended_at")
         case "ledger_month_over":
             return MonthNotOver(_("A month can be closed when it is over."), field="month")
         case "ledger_account" | "ledger_hold" | "ledger_entry":
-            return Missing(_("There is no such account or entry."))
+            return nothing_there()
     return None

@@ -26,7 +26,7 @@ from typing import Any
 
 from django.db import Error, connection, transaction
 
-from madang.ledger.errors import Refused, lost_a_race, named, refusal
+from madang.ledger.errors import Refused, lost_a_race, named, not_storable, refusal, without_zone
 from madang.ledger.models import Entry, Kind
 
 PARCEL = 25_000
@@ -58,11 +58,16 @@ class Record:
     raw: Any = None
 
     def line(self) -> str:
-        """As COPY reads it."""
+        """As COPY reads it. WrongRecord where it can't be written: a time without its zone, a figure that is none."""
+        if self.started_at.tzinfo is None or self.ended_at.tzinfo is None or self.submitted_at.tzinfo is None:
+            raise without_zone()
         raw = "\\N"
         if self.raw is not None:  # PostgreSQL keeps no NUL in a text
-            said = json.dumps(self.raw, ensure_ascii=False, sort_keys=True).replace("\\u0000", "\\ufffd")
-            raw = said.translate(ESCAPES)
+            try:
+                said = json.dumps(self.raw, ensure_ascii=False, sort_keys=True, allow_nan=False)
+            except ValueError as error:
+                raise not_storable() from error
+            raw = said.replace("\\u0000", "\\ufffd").translate(ESCAPES)
         hold = "\\N" if self.hold is None else self.hold
         return (
             f"{self.key.translate(ESCAPES)}\t{hold}\t{self.submitted_at.isoformat()}\t{self.account}\t{self.user}"
@@ -180,7 +185,7 @@ class _Lane:
 
     def send(self, keys: set[str], lines: list[str]) -> None:
         self.sent += len(lines)
-        job = self._thread.submit(lambda: _meter("".join(lines).encode(), *self._words, beside=True))
+        job = self._thread.submit(lambda: _meter(_encoded("".join(lines)), *self._words, beside=True))
         self.queue.append((job, keys))
 
     def wait(self, but: int = 0) -> Metered:
@@ -204,7 +209,14 @@ def _open_months(text: str) -> None:
 def _parcels(lines: Iterable[str], size: int) -> Iterator[bytes]:
     source = iter(lines)
     while text := "".join(islice(source, size)):
-        yield text.encode()
+        yield _encoded(text)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # half of a sign
+        raise not_storable() from error
 
 
 def _meter(text: bytes, source: str, actor: int | None, reason: str, beside: bool = False) -> Metered:

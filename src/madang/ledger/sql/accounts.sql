@@ -21,6 +21,9 @@ RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_
 AS $$
 DECLARE v_old ledger_account;
 BEGIN
+  IF p_limited AND p_role IN ('consumed', 'overrun') THEN  -- use is never refused
+    RAISE EXCEPTION 'a limit of %', p_role USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_account_role';
+  END IF;
   SELECT * INTO v_old FROM ledger_account
    WHERE owner_type = p_owner_type AND owner_id = p_owner_id AND commodity_id = p_commodity AND role = p_role;
   IF NOT FOUND THEN

@@ -22,6 +22,7 @@ CREATE FUNCTION ledger_take_batch(
 AS $$
 DECLARE v_now timestamptz; v_month record; v_answer bigint[]; v_asked record;
 BEGIN
+  PERFORM ledger_check_until(p_until);
   PERFORM ledger_enter();
   PERFORM ledger_lock_balances(p_accounts);
   v_now := clock_timestamp();

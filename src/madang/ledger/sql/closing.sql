@@ -12,5 +12,6 @@ BEGIN
   END IF;
   INSERT INTO ledger_period (month, closed_at, closed_by)
   SELECT v_month, clock_timestamp(), p_actor
-   WHERE NOT EXISTS (SELECT FROM ledger_period WHERE month >= v_month);
+   WHERE v_month >= '2000-01-01'  -- nothing happened before
+     AND NOT EXISTS (SELECT FROM ledger_period WHERE month >= v_month);
 END $$;

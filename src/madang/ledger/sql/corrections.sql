@@ -47,6 +47,7 @@ RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_
 AS $$
 DECLARE v_old ledger_entry := ledger_lock_entry(p_entry); v_entry bigint; v_fresh boolean;
 BEGIN
+  PERFORM ledger_not_ours(p_source);
   IF v_old.kind IN ('hold', 'release', 'expire', 'reverse') THEN
     RAISE EXCEPTION 'a % can not be reversed', v_old.kind USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_reversible';
   END IF;

@@ -158,10 +158,11 @@ BEGIN
                                AND kind IN ('charge', 'overrun', 'settle') OFFSET 0) e
         LEFT JOIN LATERAL (SELECT * FROM ledger_usage WHERE entry_id = e.id AND submitted_at = s.submitted_at OFFSET 0) u ON true
        ORDER BY s.entry_id, u.rev DESC NULLS LAST),
-    stuck AS (  -- not from here, or from another instant; or what it took was partly given back
+    stuck AS (  -- not from here, or from another instant; or what it took was partly given back, or reversed where it took nothing
       SELECT k.entry_id, k.key, CASE WHEN k.was IS NULL THEN 'ledger_key' ELSE 'ledger_reversible' END AS why
         FROM known k WHERE k.was IS NULL OR NOT k.same AND EXISTS (
-          SELECT FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = k.key AND e.rev = k.rev AND ledger_given_back(e.id) > 0)),
+          SELECT FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = k.key AND e.rev = k.rev AND (
+            ledger_given_back(e.id) > 0 OR (SELECT r.id FROM ledger_entry r WHERE r.reverses_id = e.id) IS NOT NULL))),
     gone AS (
       DELETE FROM ledger_stage s USING known k WHERE k.entry_id = s.entry_id
          AND (k.same OR EXISTS (SELECT FROM stuck WHERE stuck.entry_id = s.entry_id))),

@@ -16,6 +16,15 @@ BEGIN
   RETURN v_entry;
 END $$;
 
+-- An end that can be read wherever it is shown: not at the end of all times.
+CREATE FUNCTION ledger_check_until(p_until timestamptz) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF p_until NOT BETWEEN '2000-01-01' AND '9000-01-01' THEN
+    RAISE EXCEPTION 'no instant' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_until';
+  END IF;
+END $$;
+
 -- The way that nearly every hold takes is an update and an insert. A key that was used before, or is used by another at this
 -- moment, is refused by its index; whoever asks again (p_again) finds what was booked. To look for it first would cost every
 -- hold what only a replay needs.
@@ -27,7 +36,7 @@ AS $$
 DECLARE v_entry bigint; v_now timestamptz; v_sink bigint; v_old ledger_entry;
 BEGIN
   -- As a condition and not as a statement of its own, which would take ten times as long.
-  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again
+  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again AND (p_until IS NULL OR p_until BETWEEN '2000-01-01' AND '9000-01-01')
      AND current_setting('transaction_isolation') = 'read committed' THEN
     UPDATE ledger_balance SET held = held + p_amount
      WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING sink INTO v_sink;
@@ -45,6 +54,7 @@ BEGIN
       END IF;
     END IF;
   END IF;
+  PERFORM ledger_check_until(p_until);
   PERFORM ledger_enter(ARRAY[p_account]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
   SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'hold' AND rev = 0;
@@ -105,7 +115,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such hold' USING ERRCODE = 'MD404', CONSTRAINT = 'ledger_hold';
   END IF;
-  o_used := least(p_used, v_held);
+  o_used := CASE WHEN p_used > v_held THEN v_held ELSE p_used END;  -- null where it isn't said: nothing stands for it
   o_overrun := p_used - o_used;
   IF p_again THEN
     PERFORM ledger_enter(ARRAY[v_account]);
@@ -176,11 +186,21 @@ BEGIN
   RETURN v_entry;
 END $$;
 
+-- What the ledger ends and reverses by itself has keys of its own: whoever used one up would keep it from doing so.
+CREATE FUNCTION ledger_not_ours(p_source text) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF p_source = 'ledger' THEN
+    RAISE EXCEPTION 'the source of the ledger itself' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
+  END IF;
+END $$;
+
 CREATE FUNCTION ledger_expire(p_hold bigint, p_source text, p_key text, p_actor bigint, p_reason text)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
 DECLARE v_hold ledger_entry := ledger_the_hold(p_hold); v_entry bigint;
 BEGIN
+  PERFORM ledger_not_ours(p_source);
   IF v_hold.expires_at IS NULL OR v_hold.expires_at > clock_timestamp() THEN
     RAISE EXCEPTION 'not overdue' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_overdue';
   END IF;

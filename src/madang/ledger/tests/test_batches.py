@@ -20,6 +20,7 @@ from madang.ledger.tests.make import Books, books, named
 from madang.ledger.tests.test_usage import record
 from madang.ledger.usage import meter
 from madang.ledger.verify import verify
+from madang.workflow.errors import Missing
 
 HERE = {"max_examples": 25, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 requests = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.sampled_from("abcdef")), max_size=6)
@@ -239,7 +240,7 @@ def test_a_batch_that_fails_as_a_whole_is_the_error_of_whoever_went_and_nobody_i
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("amount", "key"), [(2**63, "a"), (5, "k" * 201), (5, "a\0b")])
+@pytest.mark.parametrize(("amount", "key"), [(2**63, "a"), (5, "k" * 201), (5, "a\0b"), (5, "\ud800")])
 def test_a_request_that_can_not_even_be_read_is_answered_by_itself(amount, key):
     b = books()
     shared: dict[str, Any] = {"source": "test", "actor": None, "reason": ""}
@@ -254,3 +255,14 @@ def test_a_request_that_can_not_even_be_read_is_answered_by_itself(amount, key):
     assert isinstance(wrong, errors.WrongAmount | errors.WrongRecord)
     assert isinstance(ended, ledger.Settled)
     assert b.balance().debited == 7
+
+
+@pytest.mark.django_db
+def test_a_request_that_names_what_has_no_number_is_answered_by_itself():
+    b = books()
+    shared: dict[str, Any] = {"source": "test", "actor": None, "reason": ""}
+    asked = [Hold(2**63, b.used, 5, "a"), Hold(b.mine, -(2**64), 5, "b"), Hold(b.mine, b.used, 5, "c")]
+    wrong, too, held = ledger.hold_batch(asked, **shared)
+    assert (type(wrong), type(too), b.balance().held) == (Missing, Missing, 5)
+    wrong, _ended = ledger.settle_batch([Settlement(2**63, 1, "a"), Settlement(int(str(held)), 4, "c")], **shared)
+    assert (type(wrong), b.balance().debited) == (Missing, 4)

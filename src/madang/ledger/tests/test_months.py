@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
 
 from madang.ledger import actions as ledger
 from madang.ledger import errors
@@ -57,3 +58,10 @@ def test_closing_again_changes_nothing_and_a_month_that_runs_can_not_be_closed()
     for later in (this_month(), this_month() + timedelta(days=40)):
         with pytest.raises(errors.MonthNotOver):
             ledger.close_month(month=later, actor=4)
+
+
+@pytest.mark.parametrize("month", ["-infinity", "1999-12-31"])
+def test_before_anything_can_have_happened_there_is_no_month_to_close(month):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT ledger_close_month(%s, NULL)", [month])
+    assert not Period.objects.exists()

@@ -230,6 +230,25 @@ def test_a_record_that_was_partly_refunded_can_not_be_replaced():
     assert b.balance().available == 75
 
 
+def test_a_record_of_nothing_that_was_reversed_can_not_be_replaced():
+    b = books()
+    metered(record(b, amount=0))
+    ledger.reverse(entry=booked(SOURCE, "1").entry, **named())
+    assert [type(why) for _key, why in metered(record(b, amount=20)).refused] == [errors.NotReversible]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"raw": {"name": "\ud800"}}, {"key": "\ud800"}, {"raw": {"load": float("nan")}},
+     {"ended_at": datetime(2026, 11, 1, 12)}],  # noqa: DTZ001
+    ids=["half of a sign", "half of a sign as key", "no number", "no zone"],
+)  # fmt: skip
+def test_a_record_that_can_not_be_written_is_said_in_words(odd):
+    b = books()
+    with pytest.raises(errors.WrongRecord):
+        meter([record(b, **odd)], source=SOURCE)
+
+
 def test_keys_and_what_a_source_says_may_hold_any_sign():
     b = books()
     key = "a\tb\\n\\N 광주 \u202e🚗"

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 
 from madang.ledger import actions as ledger
 from madang.ledger import errors, queries
@@ -386,8 +387,61 @@ def test_what_happens_far_from_now_is_not_booked(days):
     assert b.balance().debited == 0
 
 
-@pytest.mark.parametrize("key", ["k" * 201, "a\0b"])
+@pytest.mark.parametrize("key", ["k" * 201, "a\0b", "half of a sign \ud800"])
 def test_a_key_that_can_not_be_stored_is_said_in_words(key):
     b = books()
     with pytest.raises(errors.WrongRecord):
         b.charge(1, key=key)
+
+
+def test_a_use_that_is_not_said_is_not_taken_for_all_that_was_held():
+    b = books()
+    held = b.hold(60)
+    unsaid: Any = None
+    with pytest.raises(IntegrityError, match="null"):
+        ledger.settle(hold=held, used=unsaid, **named())
+    assert b.balance() == Balance(credited=100, debited=0, held=60)
+
+
+def test_a_time_without_its_zone_is_not_taken_for_one_of_some_zone():
+    b = books()
+    naive = datetime(2026, 11, 1, 12)  # noqa: DTZ001
+    with pytest.raises(errors.WrongRecord):
+        b.charge(1, event_at=naive)
+    with pytest.raises(errors.WrongRecord):
+        b.hold(1, until=naive)
+
+
+@pytest.mark.parametrize("until", ["infinity", "-infinity", "9999-12-31 23:59-12", "1999-12-31"])
+def test_a_hold_ends_at_an_instant_that_everybody_can_read(until):
+    b = books()
+    words = [b.mine, b.used, until]
+    with connection.cursor() as cursor:
+        for verb in (
+            "ledger_hold(%s, %s, 1, 'test', 'until', %s, NULL, '')",
+            "ledger_hold_batch(ARRAY[%s], ARRAY[%s], '{1}', '{until}', 'test', %s, NULL, '')",
+        ):
+            with pytest.raises(Error, match="no instant"), transaction.atomic():
+                cursor.execute(f"SELECT {verb}", words)
+    with pytest.raises(errors.WrongRecord):
+        b.hold(1, until=datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-timedelta(hours=12))))
+    assert b.balance().held == 0
+
+
+def test_nobody_uses_up_the_keys_under_which_the_ledger_ends_and_reverses():
+    b = books()
+    gone, other = b.hold(60, until=now()), b.hold(1, until=now())
+    mine = {"source": "ledger", "actor": None, "reason": ""}
+    with pytest.raises(errors.KeyConflict):
+        ledger.expire(hold=other, key=f"hold {gone}", **mine)
+    with pytest.raises(errors.KeyConflict):
+        ledger.reverse(entry=b.charge(1), key="entry 1", **mine)
+    assert b.hold(99) > other
+
+
+@pytest.mark.parametrize("role", ["consumed", "overrun"])
+def test_what_takes_up_use_has_no_limit_that_could_refuse_it(role):
+    b = books()
+    with pytest.raises(errors.WrongAccounts):
+        ledger.open_account(commodity=b.commodity, owner_type="site", owner_id=0, role=role, limited=True)
+    assert ledger.settle(hold=b.hold(5), used=8, **named()).overrun == 3
