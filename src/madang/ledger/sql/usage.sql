@@ -23,11 +23,6 @@ BEGIN
       user_ref bigint NOT NULL, resource_ref bigint NOT NULL, started_at timestamptz NOT NULL, ended_at timestamptz NOT NULL,
       amount bigint NOT NULL, wall_s bigint NOT NULL, wait_s bigint NOT NULL,
       rev int NOT NULL DEFAULT 0, settles boolean NOT NULL DEFAULT false,  -- found by ledger_meter, as is covered
-      -- By the clock of Seoul, which is asked once for each: the month in which it ended, and its days.
-      month date GENERATED ALWAYS AS (date_trunc('month', ended_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
-      first_day date GENERATED ALWAYS AS ((started_at AT TIME ZONE 'Asia/Seoul')::date) STORED,
-      last_day date GENERATED ALWAYS AS (
-        greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date) STORED,
       hold_id bigint, covered bigint, key varchar(200) COLLATE "C" NOT NULL, raw jsonb
     ) ON COMMIT DELETE ROWS;
     PERFORM ledger_keep_private('pg_temp.ledger_stage');
@@ -53,13 +48,6 @@ BEGIN
   END IF;
 END $$;
 
--- How much of a time span is over at an instant of Seoul's clock: from 0 to 1.
-CREATE FUNCTION ledger_share(p_from timestamptz, p_to timestamptz, p_at timestamp) RETURNS numeric LANGUAGE sql IMMUTABLE
-AS $$
-  SELECT CASE WHEN p_at AT TIME ZONE 'Asia/Seoul' <= p_from THEN 0 WHEN p_at AT TIME ZONE 'Asia/Seoul' >= p_to THEN 1
-              ELSE extract(epoch FROM p_at AT TIME ZONE 'Asia/Seoul' - p_from) / extract(epoch FROM p_to - p_from) END
-$$;
-
 -- A time span cut at midnight in Seoul, and what falls into each day. The parts of a whole number add up to it: each is the
 -- difference of two rounded shares. The end is not included, so a span that ends at midnight has nothing in the next day.
 CREATE FUNCTION ledger_cut(p_from timestamptz, p_to timestamptz, p_amount bigint, p_wall bigint)
@@ -70,7 +58,11 @@ AS $$
     FROM generate_series(date_trunc('day', p_from AT TIME ZONE 'Asia/Seoul'),
                          greatest(p_from AT TIME ZONE 'Asia/Seoul', p_to AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond'),
                          interval '1 day') d
-    CROSS JOIN LATERAL (SELECT ledger_share(p_from, p_to, d) AS since, ledger_share(p_from, p_to, d + interval '1 day') AS until) s
+    CROSS JOIN LATERAL (SELECT d AT TIME ZONE 'Asia/Seoul' AS since, (d + interval '1 day') AT TIME ZONE 'Asia/Seoul' AS until OFFSET 0) m
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN m.since <= p_from THEN 0 ELSE extract(epoch FROM m.since - p_from) / extract(epoch FROM p_to - p_from) END AS since,
+             CASE WHEN m.until >= p_to THEN 1 ELSE extract(epoch FROM m.until - p_from) / extract(epoch FROM p_to - p_from) END AS until
+      OFFSET 0) s
 $$;
 
 -- The months of records that come in several lanes: made before, since a lane would wait for the one that makes them.
@@ -91,9 +83,10 @@ CREATE FUNCTION ledger_meter(
   p_source text, p_digest bytea, p_actor bigint, p_reason text, p_beside boolean DEFAULT false,
   OUT o_fresh bigint, OUT o_changed bigint, OUT o_overrun numeric, OUT o_refused jsonb
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '32MB'
+SET timezone = 'Asia/Seoul'  -- of days and months: a zone that is named is looked up for every instant
 AS $$
 DECLARE
-  v_now timestamptz; v_this date; v_closed date; v_open date; v_month date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
+  v_now timestamptz; v_late timestamptz; v_odd boolean; v_this date; v_closed date; v_open date; v_month date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('pg_temp.ledger_stage') AND relowner = current_user::regrole) THEN
     RAISE EXCEPTION 'not our stage' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_stage';
@@ -105,29 +98,31 @@ BEGIN
   END IF;
   PERFORM ledger_enter();
   v_now := clock_timestamp();
+  v_late := v_now + interval '1 day';
   v_this := ledger_month(v_now);
   SELECT coalesce(max(month), '-infinity') INTO v_closed FROM ledger_period;
   v_open := greatest(v_this, (v_closed + interval '1 month')::date);
   o_refused := '[]';
   o_changed := 0;
 
-  -- What no ledger can book.
-  IF EXISTS (SELECT FROM ledger_stage s LEFT JOIN ledger_balance a ON a.account_id = s.account_id AND a.sink IS NOT NULL
-              WHERE a.sink IS NULL OR s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
-                 OR s.amount > 10000000000000000 OR s.wall_s > 100000000000 OR s.wait_s > 100000000000
-                 OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
-                 OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day')
-     OR EXISTS (SELECT FROM ledger_stage GROUP BY hashtextextended(key, 0) HAVING count(*) > 1)  -- or so it seems
-     OR EXISTS (SELECT FROM ledger_stage s WHERE hold_id IS NOT NULL AND (
-                  SELECT h.id FROM ledger_entry h WHERE h.id = s.hold_id AND h.kind = 'hold' AND h.debit_id = s.account_id) IS NULL) THEN
+  -- What no ledger can book. (Two keys may only seem to be the same here.)
+  SELECT count(*) <> count(DISTINCT hashtextextended(s.key, 0)) OR bool_or(
+           s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 OR s.ended_at < s.started_at
+           OR s.amount > 10000000000000000 OR s.wall_s > 100000000000 OR s.wait_s > 100000000000
+           OR s.started_at < '2000-01-01' OR s.ended_at > v_late OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_late
+           OR s.hold_id IS NOT NULL AND (
+             SELECT h.id FROM ledger_entry h WHERE h.id = s.hold_id AND h.kind = 'hold' AND h.debit_id = s.account_id) IS NULL)
+    INTO v_odd FROM ledger_stage s;
+  IF v_odd OR EXISTS (SELECT FROM (SELECT DISTINCT account_id FROM ledger_stage) s
+                        LEFT JOIN ledger_balance b ON b.account_id = s.account_id AND b.sink IS NOT NULL WHERE b.sink IS NULL) THEN
     WITH judged AS (
       SELECT s.entry_id, s.key, CASE
                WHEN a.id IS NULL THEN 'ledger_account'
                WHEN a.role <> 'allocation' OR NOT a.limited THEN 'ledger_account_role'
                WHEN s.amount < 0 OR s.wall_s < 0 OR s.wait_s < 0 THEN 'ledger_amount_not_negative'
                WHEN s.amount > 10000000000000000 OR s.wall_s > 100000000000 OR s.wait_s > 100000000000 THEN 'ledger_amount_not_beyond'
-               WHEN s.ended_at < s.started_at OR s.started_at < '2000-01-01' OR s.ended_at > v_now + interval '1 day'
-                 OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_now + interval '1 day' THEN 'ledger_usage_times'
+               WHEN s.ended_at < s.started_at OR s.started_at < '2000-01-01' OR s.ended_at > v_late
+                 OR s.submitted_at NOT BETWEEN '2000-01-01' AND v_late THEN 'ledger_usage_times'
                WHEN s.hold_id IS NOT NULL AND h.id IS NULL THEN 'ledger_hold'
                WHEN row_number() OVER (PARTITION BY s.key ORDER BY s.entry_id) > 1 THEN 'ledger_key' END AS why
         FROM ledger_stage s LEFT JOIN ledger_account a ON a.id = s.account_id
@@ -231,7 +226,8 @@ BEGIN
          coalesce(s.covered, s.amount), CASE WHEN s.settles THEN s.hold_id END, s.ended_at, v_now,
          CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
          CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
-    FROM ledger_stage s JOIN ledger_balance b USING (account_id)
+    FROM (SELECT *, date_trunc('month', ended_at::timestamp)::date AS month FROM ledger_stage OFFSET 0) s
+    JOIN ledger_balance b USING (account_id)
    WHERE s.settles OR coalesce(s.covered, s.amount) > 0 OR s.amount = 0;
   SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
   IF o_overrun > 0 THEN
@@ -245,8 +241,8 @@ BEGIN
              s.rev, o.id, b.sink, s.amount - s.covered, s.account_id, s.ended_at, v_now,
              CASE WHEN s.month <= v_closed THEN v_open ELSE s.month END,
              CASE WHEN s.month <= v_closed THEN s.month END, p_actor, p_reason
-        FROM ledger_stage s JOIN ledger_balance b USING (account_id) JOIN ledger_account a ON a.id = s.account_id
-        JOIN over o USING (commodity_id)
+        FROM (SELECT *, date_trunc('month', ended_at::timestamp)::date AS month FROM ledger_stage) s
+        JOIN ledger_balance b USING (account_id) JOIN ledger_account a ON a.id = s.account_id JOIN over o USING (commodity_id)
        WHERE s.covered < s.amount
       RETURNING id, ext_key)
     INSERT INTO ledger_excess (hold_id, entry_id)
@@ -271,14 +267,13 @@ BEGIN
   o_fresh := o_fresh - o_changed;
 
   -- What they add up to, in the order of the keys: two importers never wait for each other in a circle.
-  WITH delta AS NOT MATERIALIZED (
-    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, month, first_day, last_day, 1 AS sign
-      FROM ledger_stage
-    UNION ALL
-    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, ledger_month(ended_at),
-           (started_at AT TIME ZONE 'Asia/Seoul')::date,
-           greatest(started_at AT TIME ZONE 'Asia/Seoul', ended_at AT TIME ZONE 'Asia/Seoul' - interval '1 microsecond')::date, -1
-      FROM unnest(v_old)),
+  WITH delta AS MATERIALIZED (
+    SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s,
+           date_trunc('month', ended_at::timestamp)::date AS month, started_at::date AS first_day,
+           greatest(started_at, ended_at - interval '1 microsecond')::date AS last_day, sign
+      FROM (SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, 1 AS sign FROM ledger_stage
+            UNION ALL
+            SELECT account_id, user_ref, resource_ref, started_at, ended_at, amount, wall_s, wait_s, -1 FROM unnest(v_old)) signed),
   cells AS MATERIALIZED (
     SELECT day, account_id, user_ref, resource_ref, sum(records) AS records, sum(used)::bigint AS used,
            sum(wall_s)::bigint AS wall_s, sum(wait_s)::bigint AS wait_s

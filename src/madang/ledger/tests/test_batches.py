@@ -172,7 +172,7 @@ MUTANTS = {
         PARCELS, "meter", "s.hold_id IS NULL OR (", "true OR (",
     ),
     "a changed record adds to the sums": (
-        PARCELS, "meter", "::date, -1\n      FROM unnest(v_old)", "::date, 0\n      FROM unnest(v_old)",
+        PARCELS, "meter", "wait_s, -1 FROM unnest(v_old)", "wait_s, 0 FROM unnest(v_old)",
     ),
     "what nothing covers is charged": (
         PARCELS, "meter", "least(s.amount, l.available - l.before)", "least(s.amount, l.available)",
