@@ -210,12 +210,14 @@ def hold_key(uuid: UUID, task: int) -> str:
 def cancel(actor: Person, *, job: Job) -> Job:
     """End it where the engine was never told, otherwise have the engine told. Asking twice is asking once."""
     require_member(actor, job.allocation.grant.organization_id)
-    with act(actor, "cancel", on=job):
+    with act(actor, "cancel", on=job) as said:
         _lock(job)
         if not job.lives:
             raise Stale(_("This job has already ended."))
         if job.cancel_asked_at is None:
             _ask_to_end(job)
+        else:
+            said["again"] = True
     return job
 
 
@@ -227,9 +229,10 @@ def end_all(allocation: Allocation, *, reason: str) -> int:
 
 def end(job: Job, *, reason: str) -> bool:
     """Ask a live job to end, because the site says so; False where it has ended, or was asked before."""
-    with act(None, "cancel", on=job, reason=reason):
+    with act(None, "cancel", on=job, reason=reason) as said:
         _lock(job)
         if not job.lives or job.cancel_asked_at is not None:
+            said["again"] = True
             return False
         _ask_to_end(job)
         return True
@@ -453,7 +456,7 @@ def _record(job: Job, key: str, row: UsageRow) -> int:
         task = Task.objects.filter(job=job, number=row.key.task).first()
         if task is None:
             logger.warning("%s reports a task that the job doesn't have", key)
-            said["again"] = True
+            said["again"] = True  # there is nothing to do, and nothing was done
             return 0
         _book_run(job, task, key, row)
     return 1
@@ -511,10 +514,11 @@ def _says(run: Run, row: UsageRow) -> bool:
 def _correct(run: Run, row: UsageRow) -> None:
     """An engine says otherwise of a run than before: the ledger reverses the old entry and books a new one."""
     job = run.job
-    with act(None, "correct_usage", on=job, was=run.gpu_seconds, gpu_seconds=row.gpu_seconds):
+    with act(None, "correct_usage", on=job, was=run.gpu_seconds, gpu_seconds=row.gpu_seconds) as said:
         _lock(job)
         run.refresh_from_db()
         if _says(run, row):
+            said["again"] = True
             return
         before, task = booked(SOURCE, run.key), Task.objects.get(job=job, number=run.task)
         was_marked = run.marked_at

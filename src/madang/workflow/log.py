@@ -19,6 +19,8 @@ def act(
     Everything inside is done or nothing is. The log line is written last, about `on`, or about the row that the verb
     put into the yielded mapping under "on" because it made it. Whatever else is put there is kept as detail. `actor`
     is a person with `id` and `name`, or None for the system.
+
+    A verb that finds itself done already says so with "again", and nothing is written: its line stands there once.
     """
     said: dict[str, Any] = {"on": on, **detail}
     who, name = (None, "") if actor is None else (actor.pk, str(actor))
@@ -26,6 +28,8 @@ def act(
     with transaction.atomic(), pghistory.context(actor=who, verb=verb, reason=reason):
         yield said
         row = said.pop("on")
+        if said.pop("again", False):
+            return
         LogLine.objects.create(
             actor_id=who,
             actor_name=name[:200],

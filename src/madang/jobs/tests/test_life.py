@@ -18,6 +18,7 @@ from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
 from madang.ledger.verify import verify
 from madang.web.tests import letters
+from madang.workflow.models import LogLine
 
 pytestmark = pytest.mark.django_db
 TEN_HOURS = 10 * 3600
@@ -125,6 +126,7 @@ def test_usage_reported_three_times_in_any_order_counts_once(paper):
     assert actions.record_usage("paper", list(reversed(rows))) == 0
     poller.look()
     assert (Run.objects.count(), make.balance(row)) == (3, (0, 60, TEN_HOURS - 60))
+    assert LogLine.objects.filter(verb="record_usage").count() == 3
 
 
 def test_a_second_run_of_a_job_is_charged_by_itself(paper):
@@ -262,6 +264,7 @@ def test_canceling_a_running_job_is_told_until_it_has_ended(paper):
     actions.cancel(make.holder(row), job=again(job))
     actions.cancel(make.holder(row), job=job)
     assert again(job).state == "running"
+    assert LogLine.objects.filter(kind="jobs.job", ref=job.pk, verb="cancel").count() == 1
     paper.fail = {"cancel"}
     with pytest.raises(Unavailable):
         actions.stop(job)
@@ -301,6 +304,8 @@ def test_closing_an_allocation_asks_its_live_jobs_to_end(paper):
     waiting, told = make.job(row), make.job(row)
     actions.hand_over(told)
     assert actions.end_all(row, reason="closed") == 2
+    assert [actions.end(told, reason="closed"), actions.end(waiting, reason="closed")] == [False, False]
+    assert LogLine.objects.filter(kind="jobs.job", verb="cancel").count() == 2
     assert (again(waiting).outcome, again(told).cancel_asked_at is not None) == ("cancelled", True)
     assert make.balance(row)[0] == 600
 

@@ -35,6 +35,7 @@ def test_a_double_click_is_one_job_one_hold_one_task():
     assert Job.objects.count() == 1
     assert make.balance(row)[0] == 600
     assert ProcrastinateJob.objects.filter(lock=str(uuid)).count() == 1
+    assert LogLine.objects.get(kind="jobs.job").verb == "submit"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,13 @@ def test_the_same_file_twice_is_kept_once() -> None:
     assert outcome.evidence.count() == 1
 
 
+def test_a_second_click_is_the_same_report_and_one_line_in_the_log() -> None:
+    story = grants.granted()
+    first = make.reported(story, evidence=[make.file(b"once")])
+    assert make.reported(story, evidence=[make.file(b"once")]) == first
+    assert LogLine.objects.filter(kind="outcomes.outcome", verb="report").count() == 1
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

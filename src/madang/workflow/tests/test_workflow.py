@@ -96,6 +96,13 @@ def test_a_verb_that_makes_its_row_names_it_afterwards(door):
     assert (line.actor_id, line.ref, line.after) == (None, made.pk, "OPEN")
 
 
+def test_a_verb_that_finds_itself_done_already_leaves_no_second_line(door):
+    for again in (False, True, True):
+        with act(OLGA, "close", on=door) as said:
+            said["again"] = again
+    assert LogLine.objects.get(verb="close").detail == {}
+
+
 def test_a_verb_that_fails_leaves_neither_change_nor_line(door):
     def fail() -> None:
         with act(OLGA, "close", on=door):
