@@ -245,12 +245,7 @@ class Client:
 
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """The jobs of your organization, newest first, page by page: `whose`, `state`, `allocation` as in the API."""
-        after = None
-        while True:
-            page = self.get("/compute/jobs", after=after, **filters)
-            yield from page["items"]
-            if (after := page["next"]) is None:
-                return
+        return self._pages("/compute/jobs", **filters)
 
     def logs(self, job: str, task: int = 0) -> str:
         """All that a task has written to its log so far."""
@@ -273,6 +268,14 @@ class Client:
     def cancel(self, job: str) -> dict[str, Any]:
         return dict(self.post(f"/compute/jobs/{job}/cancel"))
 
+    def site_jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """For operators: what runs or waits, of all organizations, newest first; of a `cluster` or `partition`."""
+        return self._pages("/compute/site-jobs", **filters)
+
+    def end_job(self, job: str, *, reason: str) -> dict[str, Any]:
+        """For operators: have a job of anybody end. Whose it is reads the `reason`, and is charged for what it used."""
+        return dict(self.post(f"/compute/site-jobs/{job}/end", {"reason": reason}))
+
     def session_kinds(self) -> list[dict[str, Any]]:
         """The programs that the site offers for interactive use."""
         return list(self.get("/compute/session-kinds")["items"])
@@ -294,12 +297,7 @@ class Client:
 
     def sessions(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """The sessions of your organization, newest first, page by page; with `state="live"` only live ones."""
-        after = None
-        while True:
-            page = self.get("/compute/sessions", after=after, **filters)
-            yield from page["items"]
-            if (after := page["next"]) is None:
-                return
+        return self._pages("/compute/sessions", **filters)
 
     def session(self, uuid: str) -> dict[str, Any]:
         return dict(self.get(f"/compute/sessions/{uuid}"))
@@ -311,6 +309,15 @@ class Client:
     def cp(self, job: str, path: str, to: Path, task: int = 0) -> Iterator[int]:
         """Fetch a file that a task wrote; as `download`."""
         return self.download(f"/compute/jobs/{job}/files/{quote(path)}", to, task=task)
+
+    def _pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """What a list holds, page by page."""
+        after = None
+        while True:
+            page = self.get(path, after=after, **query)
+            yield from page["items"]
+            if (after := page["next"]) is None:
+                return
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
         import httpx

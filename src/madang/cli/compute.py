@@ -41,6 +41,7 @@ Files = Annotated[
     typer.Option("--file", exists=True, dir_okay=False, readable=True, help="A file to keep and to give to the job."),
 ]
 Grant = Annotated[str | None, typer.Option(help="The number of the grant, where you have several.")]
+OfAll = Annotated[bool, typer.Option("--site", help="Of all organizations, for operators.")]
 JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
 
 
@@ -93,15 +94,16 @@ def here(instant: str) -> str:
     return f"{found:%Y-%m-%d %H:%M} {found.isoformat()[-6:]}"
 
 
-def _job(client: Client, asked: str) -> dict[str, Any]:
-    """The job with this uuid, or the only recent one that begins with it."""
+def _job(client: Client, asked: str, *, of_all: bool = False) -> dict[str, Any]:
+    """The job with this uuid, or the only recent one that begins with it: of one's organization, or `of_all`."""
+    address = "/compute/site-jobs" if of_all else "/compute/jobs"
     try:
-        return dict(client.get(f"/compute/jobs/{UUID(asked)}"))
+        return dict(client.get(f"{address}/{UUID(asked)}"))
     except ValueError:
         pass
     if not re.fullmatch(r"[0-9a-f-]{4,36}", asked):
         fail("name a job by its uuid, or by at least four signs of the start of it", USAGE)
-    found = [job for job in client.get("/compute/jobs", limit=100)["items"] if job["uuid"].startswith(asked)]
+    found = [job for job in client.get(address, limit=100)["items"] if job["uuid"].startswith(asked)]
     if len(found) != 1:
         fail(f"{len(found)} of the newest jobs begin with {asked}", MISSING)
     return dict(found[0])
@@ -339,12 +341,18 @@ def jobs(
     live: Annotated[bool, typer.Option("--live", help="Only what waits or runs.")] = False,
     over: Annotated[bool, typer.Option("--ended", help="Only what has ended.")] = False,
     allocation: Annotated[int | None, typer.Option(min=1, help="Only of this allocation.")] = None,
+    of_all: OfAll = False,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
     json: Json = False,
 ) -> None:
-    """The newest jobs of your organization."""
+    """The newest jobs of your organization; with --site what runs or waits of all of them, for operators."""
     if live and over:
         fail("--live or --ended, not both", USAGE)
+    if of_all and (mine or over or allocation is not None):
+        fail("--site: not with --mine, --ended or --allocation", USAGE)
+    if of_all:
+        _jobs_of_all(limit, json=json)
+        return
     with site() as client:
         found = client.get(
             "/compute/jobs",
@@ -373,11 +381,34 @@ def jobs(
     )
 
 
+def _jobs_of_all(limit: int, *, json: bool) -> None:
+    with site() as client:
+        found = client.get("/compute/site-jobs", limit=limit)["items"]
+    if json:
+        as_json(found)
+        return
+    table(
+        ["uuid", "organization", "grant", "partition", "state", "GPUs", "since"],
+        (
+            [
+                job["uuid"][:8],
+                job["organization"],
+                job["grant"],
+                job["partition"],
+                "is being ended" if job["cancel_asked_at"] else job["state"],
+                f"{job['gpus']} {job['gpu_type']}" + (f" × {job['tasks']:,}" if job["tasks"] > 1 else ""),
+                here(job["started_at"] or job["submitted_at"]),
+            ]
+            for job in found
+        ),
+    )
+
+
 @answers
-def job(uuid: JobId, json: Json = False) -> None:
+def job(uuid: JobId, of_all: OfAll = False, json: Json = False) -> None:
     """One job."""
     with site() as client:
-        found = _job(client, uuid)
+        found = _job(client, uuid, of_all=of_all)
     if json:
         as_json(found)
     else:
@@ -451,7 +482,8 @@ def _leave(ended: dict[str, Any], *, waited: bool, what: str = "the job") -> Non
     """Exit with how a job, or one of its tasks, ended."""
     if waited and ended["outcome"] and ended["outcome"] != "completed":
         code = f", exit code {ended['exit_code']}" if ended["exit_code"] else ""
-        fail(f"{what} ended: {ended['outcome']}{code}. {ended['why']}".rstrip(), JOB_FAILED)
+        why = f"the site had it end: {ended['cancel_why']}" if ended.get("cancel_why") else ended["why"]
+        fail(f"{what} ended: {ended['outcome']}{code}. {why}".rstrip(), JOB_FAILED)
 
 
 @answers
@@ -499,10 +531,19 @@ def again(
 
 
 @answers
-def cancel(uuid: JobId, json: Json = False) -> None:
+def cancel(
+    uuid: JobId,
+    reason: Annotated[
+        str | None, typer.Option(help="For operators, of anybody's job: why, in a few words. Its owner reads it.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """End a job. What it used until then is charged, the rest comes back."""
     with site() as client:
-        found = client.cancel(_job(client, uuid)["uuid"])
+        if reason is None:
+            found = client.cancel(_job(client, uuid)["uuid"])
+        else:
+            found = client.end_job(_job(client, uuid, of_all=True)["uuid"], reason=reason)
     if json:
         as_json(found)
     else:

@@ -33,6 +33,7 @@ VERBS: dict[str, Any] = {
     "delete_files": pgettext_lazy("log", "deleted the files of"),
     "edit": pgettext_lazy("log", "changed"),
     "end": pgettext_lazy("log", "ended"),
+    "end_for": pgettext_lazy("log", "ended, as operator,"),
     "end_role": pgettext_lazy("log", "ended a role"),
     "extend": pgettext_lazy("log", "extended the deadline of"),
     "find_eligible": pgettext_lazy("log", "found eligible"),

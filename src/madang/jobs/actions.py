@@ -64,6 +64,7 @@ from madang.workflow.log import act
 from madang.workflow.moment import now
 
 SOURCE = "jobs"
+FEWEST_SIGNS, FEWEST_WORDS, MOST_REASON = 5, 2, 200  # of why an operator has another's job end
 TOLD = ("account", "budget", "posix_user")  # what an engine is told of before it takes jobs of it
 SETTLING = timedelta(seconds=10)  # a job handed over so lately may be missing from an answer that was already under way
 logger = logging.getLogger(__name__)
@@ -221,6 +222,26 @@ def cancel(actor: Person, *, job: Job) -> Job:
     return job
 
 
+def end_for(actor: Person, *, job: Job, reason: str) -> Job:
+    """An operator has another's job end. It is charged as one that its owner canceled; who submitted it is written to,
+    and reads the reason wherever the job is shown."""
+    require(actor, Role.OPERATOR)
+    reason = " ".join(reason.split())
+    if len(reason) < FEWEST_SIGNS or len(reason.split()) < FEWEST_WORDS:
+        raise Refused(_("Say why in a few words: whose job it is reads it."), field="reason")
+    if len(reason) > MOST_REASON:
+        raise Refused(_("At most %(most)s signs.") % {"most": MOST_REASON}, field="reason")
+    with act(actor, "end_for", on=job, reason=reason):
+        _lock(job)
+        if not job.lives:
+            raise Stale(_("This job has already ended."))
+        if job.cancel_asked_at is not None:
+            raise Stale(_("This job was asked to end before."))
+        _ask_to_end(job, why=reason)
+        letters.ended_for(job)
+    return job
+
+
 def end_all(allocation: Allocation, *, reason: str) -> int:
     """Ask every live job of an allocation to end, because its use ends. How many were asked."""
     live = Job.objects.filter(allocation=allocation, state__in=LIVE, cancel_asked_at=None).order_by("id")
@@ -234,15 +255,15 @@ def end(job: Job, *, reason: str) -> bool:
         if not job.lives or job.cancel_asked_at is not None:
             said["again"] = True
             return False
-        _ask_to_end(job)
+        _ask_to_end(job, why=reason)
         return True
 
 
-def _ask_to_end(job: Job) -> None:
+def _ask_to_end(job: Job, *, why: str = "") -> None:
     from madang.jobs import tasks
 
-    job.cancel_asked_at = now()
-    job.save(update_fields=["cancel_asked_at"])
+    job.cancel_asked_at, job.cancel_why = now(), why[:MOST_REASON]
+    job.save(update_fields=["cancel_asked_at", "cancel_why"])
     if job.told_at is None:
         _end(job, JobOutcome.CANCELLED, why="")
     else:

@@ -21,3 +21,17 @@ def held_back(job: Job) -> None:
         ) % facts
 
     letters.later([job.person_id], write)
+
+
+def ended_for(job: Job) -> None:
+    """To who submitted it: an operator has it end, and why."""
+    allocation = job.allocation
+
+    def write() -> tuple[str, str]:
+        facts = {"job": job.name, "resource": allocation.resource.name, "number": allocation.grant.number}
+        return _("Your job “%(job)s” was ended by the operator") % facts, _(
+            "The operator of the site had your job “%(job)s” end, which ran on “%(resource)s” (%(number)s), or waited "
+            "for it. The reason: %(reason)s\n\nWhat it used until then is charged; the rest of what was held is back."
+        ) % {**facts, "reason": job.cancel_why}
+
+    letters.later([job.person_id], write)

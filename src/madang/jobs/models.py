@@ -62,6 +62,7 @@ class Job(models.Model):
     `place` its place in that queue and `expected_at` when the engine forecasts its start, null where it makes none.
     A `bare` job was submitted to the engine past us: it is known once it has ended, had no hold and shows no script.
     With `requeue` its engine starts a run again that was preempted, or whose node failed; each run is charged.
+    `cancel_why` says why it was asked to end where the site did, or an operator of it: its owner reads it.
     """
 
     uuid = models.UUIDField(unique=True)
@@ -96,6 +97,7 @@ class Job(models.Model):
     place = models.PositiveIntegerField(null=True)
     expected_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)
+    cancel_why = models.CharField(max_length=200, blank=True)
     submitted_at = models.DateTimeField(db_default=Now())
     told_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)

@@ -12,7 +12,8 @@ from django.db.models import Count, DateTimeField, Exists, Func, JSONField, Min,
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
-from madang.identity.access import access_of
+from madang.identity.access import access_of, require
+from madang.identity.models import Role
 from madang.jobs import maintenance, sweeps
 from madang.jobs.actions import SOURCE
 from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Node, Run, Task, Watch
@@ -84,6 +85,45 @@ def job_for(person: Any, uuid: UUID) -> Job:
         .select_related("allocation__grant__organization", "allocation__resource", "person")
         .first()
     )
+    if job is None:
+        raise Missing(_("There is nothing here, or it isn't yours to see."))
+    return job
+
+
+OPERATED = (  # what operators see of a job: neither what runs, nor with what, nor what it writes
+    *("uuid", "name", "engine", "partition", "posix_user", "gpu_type", "gpus", "limit_s", "tasks", "requeue", "bare"),
+    *("state", "outcome", "exit_code", "held", "used", "overrun", "waits", "place", "expected_at"),
+    *("person", "cancel_asked_at", "cancel_why", "submitted_at", "told_at", "started_at", "ended_at"),
+    *("allocation__resource__name_ko", "allocation__resource__name_en", "allocation__resource__kind"),
+    *("allocation__grant__number", "allocation__grant__title", "allocation__grant__organization__name_ko"),
+    "allocation__grant__organization__name_en",
+)
+
+
+def _operated(person: Any) -> QuerySet[Job]:
+    require(person, Role.OPERATOR)
+    return Job.objects.select_related("allocation__resource", "allocation__grant__organization").only(*OPERATED)
+
+
+def live_of_all(
+    person: Any, *, engine: str = "", partition: str = "", after: int | None = None, limit: int = PAGE
+) -> Slice:
+    """A page of the jobs of all organizations that run or wait, newest first, as operators see them; of one engine or
+    partition where these are named."""
+    rows = _operated(person).exclude(state=JobState.ENDED)  # in the words of the index of live jobs
+    if engine:
+        rows = rows.filter(engine=engine)
+    if partition:
+        rows = rows.filter(partition=partition)
+    if after is not None:
+        rows = rows.filter(id__lt=after)
+    found = list(rows.order_by("-id")[: limit + 1])
+    return Slice(found[:limit], found[limit - 1].pk if len(found) > limit else None)
+
+
+def operated(person: Any, uuid: UUID) -> Job:
+    """Any job, as operators see it; NotAllowed for others, Missing where there is none."""
+    job = _operated(person).filter(uuid=uuid).first()
     if job is None:
         raise Missing(_("There is nothing here, or it isn't yours to see."))
     return job

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from madang.facilities.compute.tests import make
 from madang.identity import actions as people
 from madang.identity.tests import make as identity
-from madang.jobs.models import Watch
+from madang.jobs.models import Job, Watch
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,6 +36,30 @@ def test_a_site_that_is_well_is_said_so_and_a_silent_cluster_is_an_alarm(operate
     (row,) = json.loads(ill.stdout)["items"]
     assert (ill.exit_code, row["cluster"], row["silent"], row["alarms"][0]["code"]) == (1, cluster, False, "nodes_down")
     assert "n1, n2" in row["alarms"][0]["text"]
+
+
+def test_an_operator_ends_a_tenants_job_with_a_reason_that_its_owner_reads(operates, world):
+    job = make.job(world.allocation)
+    Job.objects.update(state="running", told_at=now(), started_at=now())
+    listed = operates("jobs", "--site")
+    assert (str(job.uuid)[:8] in listed.stdout, job.allocation.grant.number in listed.stdout) == (True, True)
+    assert operates.json("job", str(job.uuid)[:8], "--site")["gpus"] == 1
+    assert operates("job", str(job.uuid)).exit_code == 4  # it isn't of the operator's organization
+    short = operates("cancel", str(job.uuid)[:8], "--reason", "now")
+    assert (short.exit_code, "reason" in short.stderr) == (1, True)
+    answer = operates("cancel", str(job.uuid)[:8], "--reason", "It fills the disk.")
+    assert (answer.exit_code, answer.stdout) == (0, f"{job.uuid} is being canceled\n")
+    assert operates("jobs", "--site", "--mine").exit_code == 2
+
+    world.type.environment["MADANG_TOKEN"] = world.token
+    assert world.type.json("job", str(job.uuid))["cancel_why"] == "It fills the disk."
+    assert "It fills the disk." in world.type("job", str(job.uuid)).stdout
+    make.ended(job, ["cancelled"])
+    followed = world.type("logs", "-f", str(job.uuid))
+    assert (followed.exit_code, "the site had it end: It fills the disk." in followed.stderr) == (10, True)
+    uuid = str(job.uuid)
+    for words in (("jobs", "--site"), ("job", uuid, "--site"), ("cancel", uuid, "--reason", "so it is")):
+        assert world.type(*words).exit_code == 3
 
 
 def test_a_tenant_hears_nothing_of_the_clusters_inside(world):

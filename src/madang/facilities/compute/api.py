@@ -11,7 +11,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
 from madang.engines.base import MAX_LIMIT_S, MAX_TASKS, Listing
-from madang.facilities.compute import actions, file_api, queries, recipes, session_api, words
+from madang.facilities.compute import actions, file_api, queries, recipes, session_api, site_api, words
 from madang.grants.queries import allocation_for
 from madang.identity.access import me
 from madang.jobs import actions as job_actions
@@ -30,6 +30,7 @@ from madang.web.ranges import download
 router = Router()
 router.add_router("", session_api.router)
 router.add_router("", file_api.router)
+router.add_router("", site_api.router)
 
 Script = Annotated[str, Field(max_length=MOST_SCRIPT_BYTES, min_length=2)]
 Argument = Annotated[str, Field(max_length=MOST_ARGUMENT)]
@@ -110,7 +111,7 @@ class AllTakenOut(Schema):
 class JobOut(Schema):
     """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives. `waits` says why it is queued,
     `place` where in the queue, `expected_at` when the engine forecasts its start; null where it doesn't say. A `bare`
-    job was submitted to the cluster itself."""
+    job was submitted to the cluster itself. `cancel_why` says why the site, or an operator of it, had it end."""
 
     uuid: UUID
     name: str
@@ -141,6 +142,7 @@ class JobOut(Schema):
     overrun: int
     trusted: bool
     cancel_asked_at: datetime | None
+    cancel_why: str
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -451,7 +453,7 @@ OWN = (
         "expected_at",
         "bare",
     ),
-    *("held", "used", "overrun", "trusted", "cancel_asked_at", "submitted_at", "started_at", "ended_at"),
+    *("held", "used", "overrun", "trusted", "cancel_asked_at", "cancel_why", "submitted_at", "started_at", "ended_at"),
 )
 
 

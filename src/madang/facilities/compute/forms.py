@@ -16,6 +16,7 @@ from madang.catalog.models import Resource
 from madang.engines.base import MAX_TASKS, WORD
 from madang.facilities.compute.models import Cluster, EngineKind, Program, ProjectFile, SessionKind
 from madang.facilities.compute.queries import Offer
+from madang.jobs.actions import MOST_REASON
 from madang.jobs.checks import MOST_SCRIPT_BYTES
 from madang.jobs.sweeps import MOST_TABLE
 from madang.web import amounts
@@ -352,6 +353,17 @@ class DrainForm(Form):
     node = forms.IntegerField(widget=forms.HiddenInput)
     reason = TextField(
         label=_("Reason"), max_length=200, help_text=_("In a line. Everybody who asks the cluster reads it.")
+    )
+
+
+class EndForm(Form):
+    """Why another's job is to end. `listed`: it was sent from the list of all jobs, which is shown again."""
+
+    listed = forms.BooleanField(widget=forms.HiddenInput, required=False)
+    reason = TextField(
+        label=_("Reason"),
+        max_length=MOST_REASON,
+        help_text=_("In a few words. Whose job it is reads it on the job's page and in a letter."),
     )
 
 

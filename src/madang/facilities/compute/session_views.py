@@ -121,6 +121,7 @@ def _facts(row: Session) -> dict[str, Any]:
         "until": job.started_at + sessions.limit_of(job) if job.started_at and job.lives else None,
         "waits": words.waits(job.waits, windows, moment),
         "why": words.why(job.why),
+        "ended_for": words.reason(job.cancel_why) if not row.idle_at else "",
     }
 
 

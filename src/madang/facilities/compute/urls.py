@@ -1,6 +1,6 @@
 from django.urls import path
 
-from madang.facilities.compute import maintenance_views, session_views, views
+from madang.facilities.compute import maintenance_views, session_views, site_views, views
 
 app_name = "compute"
 urlpatterns = [
@@ -33,6 +33,9 @@ urlpatterns = [
     path("jobs/<uuid:uuid>/files/<path:path>", views.file, name="file"),
     path("jobs/<uuid:uuid>/cancel/", views.cancel, name="cancel"),
     path("jobs/<uuid:uuid>/delete-files/", views.delete_files, name="delete_files"),
+    path("site-jobs/", site_views.jobs, name="site_jobs"),
+    path("site-jobs/<uuid:uuid>/", site_views.job, name="site_job"),
+    path("site-jobs/<uuid:uuid>/end/", site_views.end, name="end_job"),
     path("sessions/", session_views.listed, name="sessions"),
     path("sessions/new/", session_views.new, name="session_new"),
     path("sessions/kinds/", session_views.kinds, name="session_kinds"),

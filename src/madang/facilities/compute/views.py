@@ -42,7 +42,7 @@ from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job, JobOutcome, JobState, Task
 from madang.web.forms import WholeNumber
 from madang.web.ranges import download
-from madang.workflow.errors import Refused
+from madang.workflow.errors import Missing, Refused
 
 
 def number(text: str | None, most: int = 2**62) -> int | None:
@@ -447,10 +447,16 @@ def _forecast(offer: queries.Offer | None, form: SubmitForm) -> dict[str, Any]:
 @login_required
 @require_safe
 def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    row = job_queries.job_for(request.user, uuid)
+    """For its organization. An operator of the site who isn't of it is sent to what operators see of it."""
+    try:
+        row = job_queries.job_for(request.user, uuid)
+    except Missing:
+        if access_of(request.user).holds(Role.OPERATOR):
+            return redirect("compute:site_job", uuid=uuid)
+        raise
     part = _part(request, row)
     tail = queries.log_tail(row, part.number, lives=part.lives)
-    context = {**_facts(row, part), "log": tail, "history": _history(row), **_tasks(request, row)}
+    context = {**_facts(row, part), "log": tail, "history": history(row), **_tasks(request, row)}
     return render(request, "compute/job.html", context)
 
 
@@ -464,7 +470,7 @@ def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:job", uuid=uuid)
     done = not part.lives and more.next >= more.size
-    context = {**_facts(row, part), "log": more, "done": done, "history": _history(row)}
+    context = {**_facts(row, part), "log": more, "done": done, "history": history(row)}
     return render(request, "compute/job_more.html", context)
 
 
@@ -519,6 +525,7 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
         "short": short,
         "windows": windows,
         "touched": [reach.window.id for reach in windows if reach.touches(row)],
+        "ended_for": words.reason(row.cancel_why),
         "why": words.why(row.why or (part.task.why if part.task else "")),
         "runs": runs,
         "earlier": runs if part.lives else runs[:-1],
@@ -543,7 +550,8 @@ def _counts(row: Job) -> list[tuple[str, str, int]]:
     return [(name, str(names[name]), how_many) for name, how_many in job_queries.task_counts(row).items()]
 
 
-def _history(row: Job) -> list[dict[str, Any]]:
+def history(row: Job) -> list[dict[str, Any]]:
+    """Who did what to a job, when and why."""
     return [
         {"what": words.verb(line.verb), "who": line.actor_name, "at": line.at, "why": words.reason(line.reason)}
         for line in job_queries.history(row)

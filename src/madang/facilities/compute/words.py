@@ -134,6 +134,7 @@ VERBS = {
     "start": lambda: pgettext("job", "Started"),
     "lose_sight": lambda: pgettext("job", "The engine doesn't answer about it"),
     "cancel": lambda: pgettext("job", "Asked to cancel"),
+    "end_for": lambda: pgettext("job", "Asked to end by the operator of the site"),
     "refuse": lambda: pgettext("job", "Refused by the engine"),
     "record_usage": lambda: pgettext("job", "Ended and settled"),
     "record_restart": lambda: pgettext("job", "Interrupted and settled; it starts again"),

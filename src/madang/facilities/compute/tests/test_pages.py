@@ -414,6 +414,33 @@ def test_nodes_are_shown_by_state_and_an_operator_drains_one_with_a_reason():
     assert Client().get("/compute/nodes/").status_code == 302
 
 
+def test_an_operator_ends_a_tenants_job_from_the_list_or_its_page_and_its_owner_reads_why():
+    row = make.allocation()
+    job, other = make.job(row, name="<b>긴 작업</b>"), make.job(row)
+    Job.objects.update(state="running", told_at=now(), started_at=now())
+    boss, owner = browser(identity.operator()), browser(jobs.holder(row))
+    page = boss.get("/compute/site-jobs/").content.decode()
+    assert ("&lt;b&gt;" in page, "<b>긴" in page, page.count("End the job")) == (True, False, 4)
+    assert "/compute/site-jobs/?engine=" in boss.get("/compute/health/").content.decode()
+    short = boss.post(f"/compute/site-jobs/{job.uuid}/end/", {"reason": "now", "listed": "True"})
+    assert (short.status_code, "Say why in a few words" in short.content.decode()) == (422, True)
+    why = {"reason": "It <i>fills</i> the shared disk."}
+    answer = boss.post(f"/compute/site-jobs/{job.uuid}/end/", {**why, "listed": "True"})
+    assert (answer.status_code, answer.url) == (302, "/compute/site-jobs/")
+    assert "is being ended" in boss.get("/compute/site-jobs/").content.decode()
+    told = owner.get(f"/compute/jobs/{job.uuid}/").content.decode()
+    assert ("The site asked this job to end" in told, "It &lt;i&gt;fills" in told) == (True, True)
+    assert "<i>fills" not in told
+    assert "Asked to end by the operator of the site" in told
+    make.ended(job, ["cancelled"])
+    told = owner.get(f"/compute/jobs/{job.uuid}/").content.decode()
+    assert ("The site had this job end" in told, "It &lt;i&gt;fills" in told) == (True, True)
+    assert boss.post(f"/compute/site-jobs/{other.uuid}/end/", why).url == f"/compute/site-jobs/{other.uuid}/"
+    again = boss.post(f"/compute/site-jobs/{other.uuid}/end/", why, follow=True)
+    assert (again.status_code, "was asked to end before" in again.content.decode()) == (200, True)
+    assert boss.get(f"/compute/site-jobs/?engine={LONG}&partition=x&after=x").status_code == 200
+
+
 def test_what_was_charged_too_long_is_shown_to_operators_and_answered_on_its_page():
     row = make.allocation()
     job = make.job(row, name="<b>긴 작업</b>")
