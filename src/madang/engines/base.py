@@ -209,9 +209,9 @@ class Receipt:
 @dataclass(frozen=True)
 class LiveRun:
     """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed,
-    DiskFull, Maintenance, or the word of the cluster. `place` counts from 1 within its partition, and `starts_at`
-    is the engine's forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user`:
-    `key.job` is made from the engine's id.
+    DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this, some that), or the word of the
+    cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's forecast; None where it
+    makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the engine's id.
     """
 
     key: RunKey
@@ -370,7 +370,7 @@ NODE_STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "d
 @dataclass(frozen=True)
 class NodeState:
     """A machine of a cluster; `state` is one of NODE_STATES. `used` of its GPUs are somebody's; `reason` says why it
-    takes no jobs."""
+    takes no jobs, by whom (a user of the cluster) and since when where the engine says that."""
 
     name: str
     state: str
@@ -379,6 +379,8 @@ class NodeState:
     gpu_type: str
     gpus: int
     used: int
+    reason_by: str = ""
+    reason_at: datetime | None = None
 
     @property
     def takes_jobs(self) -> bool:

@@ -274,12 +274,15 @@ class NodeWish(models.TextChoices):
 
 class Node(models.Model):
     """A machine of an engine as the poller last saw it, since `changed_at`; `state` is one of the engines' NODE_STATES.
-    A `wish` of an operator stands here until it was seen to have come true."""
+    `reason_by` and `reason_at` are who on the cluster gave the reason and when, where the engine says that. A `wish`
+    of an operator stands here until it was seen to have come true."""
 
     engine = models.CharField(max_length=40)
     name = models.CharField(max_length=80)
     state = models.CharField(max_length=20)
     reason = models.CharField(max_length=400, blank=True)
+    reason_by = models.CharField(max_length=80, blank=True)
+    reason_at = models.DateTimeField(null=True)
     partitions = models.CharField(max_length=400, blank=True)
     gpu_type = models.CharField(max_length=80, blank=True)
     gpus = models.PositiveIntegerField()

@@ -15,6 +15,8 @@ from madang.jobs.models import Node, NodeWish
 COLUMNS: Final = {
     **dict.fromkeys(("name", "state", "reason", "partitions", "gpu_type"), "text"),
     **dict.fromkeys(("gpus", "used"), "int"),
+    "reason_by": "text",
+    "reason_at": "timestamptz",
 }
 # A row that is as it was isn't written. A wish that has come true is no longer one.
 KEEP: Final = f"""
@@ -35,7 +37,10 @@ logger = logging.getLogger(__name__)
 def keep(engine: str, seen: Sequence[NodeState]) -> None:
     """Write down what is otherwise than before: one statement, however many nodes."""
     rows: list[tuple[Any, ...]] = [
-        (n.name[:80], n.state, n.reason[:400], ",".join(n.partitions)[:400], n.gpu_type[:80], n.gpus, n.used)
+        (
+            *(n.name[:80], n.state, n.reason[:400], ",".join(n.partitions)[:400], n.gpu_type[:80], n.gpus, n.used),
+            *(n.reason_by[:80], n.reason_at),
+        )
         for n in sorted(seen, key=lambda n: n.name)
     ]
     with connection.cursor() as cursor:

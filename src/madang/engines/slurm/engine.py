@@ -42,7 +42,7 @@ from madang.engines.base import (
     Unavailable,
     UsageRow,
 )
-from madang.engines.slurm import accounts, answers, clocks, records, reservations, watch
+from madang.engines.slurm import accounts, answers, clocks, nodes, records, reservations, watch
 from madang.engines.slurm.answers import Live
 from madang.engines.slurm.clocks import Clocks
 from madang.engines.slurm.commands import PATH, Commands, Unclear
@@ -54,6 +54,8 @@ PAGE = 2000
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
 SYNC_EVERY_S = 10.0  # a command of the accounting takes up to half a second, whatever it says
 KNOWN_S = 60.0  # so long the sizes of the nodes and the clocks are taken for granted
+OUT_S = 5.0  # so long the states of nodes that jobs wait for
+FOR_NODES = ("Nodes required for job", "ReqNodeNotAvail")  # how Slurm's reason begins where a job waits for nodes
 LOCK_JOB: Final = "SELECT pg_advisory_lock(hashtextextended('madang slurm job ' || %s, 0))"
 UNLOCK_JOB: Final = "SELECT pg_advisory_unlock(hashtextextended('madang slurm job ' || %s, 0))"
 
@@ -85,6 +87,7 @@ class SlurmEngine(SharedRunFolders):
         self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
         self._most_at = 0.0
         self._clocks, self._clocks_at = clocks.IN_STEP, 0.0
+        self._out, self._out_at = dict[str, str](), 0.0  # see nodes.out
         self._settled: set[bytes] = set()  # see records.collect
 
     # ── a job goes in once ──
@@ -297,8 +300,18 @@ class SlurmEngine(SharedRunFolders):
             self._confirm(conn, seen, known)
         assert row
         places: dict[str, int] = {}
-        runs = [run for live in seen for run in _runs(self.cluster, live, known, counts, places, apart)]
+        out = self._why_out(seen)
+        runs = [run for live in seen for run in _runs(self.cluster, live, known, counts, places, apart, out)]
         return Snapshot(at=row[0], complete=True, runs=tuple(runs), lag_s=0.0)
+
+    def _why_out(self, seen: Sequence[Live]) -> dict[str, str]:
+        """By partition, why its nodes take no jobs: asked only where a job waits for them, and not at every look."""
+        if not any(live.state in answers.WAITING and live.reason.startswith(FOR_NODES) for live in seen):
+            return {}
+        if not self._out_at or time.monotonic() - self._out_at > OUT_S:
+            self._out = nodes.out([nodes.state(line) for line in nodes.lines(self.commands)])
+            self._out_at = time.monotonic()
+        return self._out
 
     def _confirm(self, conn: psycopg.Connection[Any], seen: Sequence[Live], known: Known) -> None:
         """Write down ids that nobody lived to write down, and Slurm's own second of each submission."""
@@ -454,6 +467,7 @@ def _runs(
     counts: dict[tuple[UUID, int, int], tuple[int, bool]],
     places: dict[str, int],
     apart: Clocks,
+    out: dict[str, str],
 ) -> Iterator[LiveRun]:
     waits, works = live.state in answers.WAITING, live.state in answers.RUNNING
     send = known.owned(live.owner)
@@ -482,7 +496,7 @@ def _runs(
             started_at=answers.moment(live.start) if started and live.start else None,
             machine=live.nodes,
             declared=not live.gpu_type,
-            reason=_reason(live) if waits else "" if works else "Accounting",
+            reason=_reason(live, out) if waits else "" if works else "Accounting",
             place=place,
             starts_at=_forecast(live, apart) if waits else None,
             posix_user=live.owner.user,
@@ -496,12 +510,15 @@ def _forecast(live: Live, apart: Clocks) -> datetime | None:
     return answers.moment(round(time.time() + ahead + apart.database)) if ahead > 0 else None
 
 
-def _reason(live: Live) -> str:
-    """One word for why a job waits, also where Slurm says a sentence or names the nodes."""
-    if live.reason.startswith("Nodes required for job"):
-        return "NodesDown"
+def _reason(live: Live, out: dict[str, str]) -> str:
+    """One word for why a job waits, also where Slurm says a sentence or names the nodes. Of nodes that take no jobs it
+    doesn't say which of its three reasons it is: that is in `out`."""
     if live.reason == "ReqNodeNotAvail, Reserved for maintenance":
         return "Maintenance"
+    if live.reason.startswith(FOR_NODES[0]):
+        return out.get(live.owner.partition, "Priority")  # all of them are there: those of others are before it
+    if live.reason.startswith(FOR_NODES[1]):
+        return out.get(live.owner.partition, "ReqNodeNotAvail")
     return {
         "JobArrayTaskLimit": "ArrayLimit",
         "QOSGrpGRESMinutes": "BudgetSpent",

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from madang.engines.base import Health, NodeState, RunKey, SlotCount, Unavailable, Warn
-from madang.engines.slurm import answers
+from madang.engines.slurm import answers, nodes
 from madang.engines.slurm.clocks import Clocks
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import DEAD_S, marks
@@ -32,11 +32,12 @@ def health(
     """Ask the controller, and the accounting where the controller answers. Never raises Unavailable."""
     try:
         commands.read("scontrol", "ping")
-        nodes = commands.read("scontrol", "-o", "-d", "show", "node").splitlines()
+        lines = nodes.lines(commands)
         queue = [answers.live(row) for row in commands.rows("squeue", "-a", fields=answers.LIVE_FIELDS)]
     except Unavailable as silent:
         return Health(False, lag_s, (), False, (Warn("no_answer", silent.message),))
-    warnings = [*_nodes(nodes, queue), *_jobs(runs, queue, sends, clocks)]
+    seen = tuple(map(nodes.state, lines))
+    warnings = [*_nodes(seen, queue), *_jobs(runs, queue, sends, clocks)]
     if apart := ", ".join(f"{who} {seconds:+d} s" for who, seconds in clocks.apart.items()):
         warnings.append(Warn("clocks", f"these clocks aren't the database's: {apart}"))
     if lag_s is None or lag_s > LATE_S:
@@ -48,24 +49,16 @@ def health(
         except Unavailable as silent:
             warnings.append(Warn("no_accounting", silent.message))
             break
-    return Health(
-        True, lag_s, _slots(nodes, queue), True, tuple(warnings), kept_apart=True, nodes=tuple(map(_state, nodes))
-    )
+    return Health(True, lag_s, _slots(seen, queue), True, tuple(warnings), kept_apart=True, nodes=seen)
 
 
-def _field(line: str, name: str) -> str:
-    found = re.search(rf"(?:^| ){name}=(\S*)", line)
-    return found[1] if found else ""
-
-
-def _slots(nodes: Sequence[str], queue: Sequence[answers.Live]) -> tuple[SlotCount, ...]:
-    """By GPU type. Nodes that are down have no slots."""
+def _slots(seen: Sequence[NodeState], queue: Sequence[answers.Live]) -> tuple[SlotCount, ...]:
+    """By GPU type. Nodes that take no jobs have no slots."""
     there, busy = Counter[str](), Counter[str]()
-    for line in nodes:
-        count, kind = answers.gpus_per_node(_field(line, "Gres"))
-        if kind and not re.search(r"DOWN|DRAIN|FAIL|NOT_RESPONDING|\*", _field(line, "State")):
-            there[kind] += count
-            busy[kind] += answers.gpus_per_node(_field(line, "GresUsed"))[0]
+    for node in seen:
+        if node.gpu_type and node.takes_jobs:
+            there[node.gpu_type] += node.gpus
+            busy[node.gpu_type] += node.used
     waiting = Counter[str]()
     for live in queue:
         if live.state in answers.WAITING:
@@ -73,48 +66,18 @@ def _slots(nodes: Sequence[str], queue: Sequence[answers.Live]) -> tuple[SlotCou
     return tuple(SlotCount(kind, there[kind], busy[kind], False, waiting[kind]) for kind in sorted(there))
 
 
-def _state(line: str) -> NodeState:
-    said = _field(line, "State")
-    count, kind = answers.gpus_per_node(_field(line, "Gres"))
-    reason = re.search(r" Reason=(.*?)(?: \[[^\]\[]*@[^\]\[]*\])?(?: Comment=.*)?$", line.strip())
-    if re.search(r"DOWN|FAIL|NOT_RESPONDING|\*", said):
-        state = "down"
-    elif "DRAIN" in said:
-        state = "drained" if said.startswith("IDLE") else "draining"
-    elif "MAINT" in said:
-        state = "maintenance"
-    else:
-        state = {"IDLE": "idle", "MIXED": "mixed", "ALLOCATED": "full"}.get(re.split(r"[+*]", said)[0], "unknown")
-    return NodeState(
-        name=_field(line, "NodeName"),
-        state=state,
-        reason=reason[1].strip() if reason else "",
-        partitions=tuple(filter(None, _field(line, "Partitions").split(","))),
-        gpu_type=kind,
-        gpus=count,
-        used=answers.gpus_per_node(_field(line, "GresUsed"))[0] if count else 0,
-    )
-
-
-def _nodes(nodes: Sequence[str], queue: Sequence[answers.Live]) -> list[Warn]:
+def _nodes(seen: Sequence[NodeState], queue: Sequence[answers.Live]) -> list[Warn]:
+    """A maintenance is announced, so it is no alarm."""
     found = []
-    down = [_field(line, "NodeName") for line in nodes if re.search(r"DOWN|\*", _field(line, "State"))]
-    if down:
-        found.append(Warn("nodes_down", f"these nodes don't answer: {', '.join(sorted(down)[:20])}"))
-    drained = [
-        f"{_field(line, 'NodeName')} ({reason[1].strip() if (reason := re.search(r'Reason=([^[]*)', line)) else '?'})"
-        for line in nodes
-        if "DRAIN" in _field(line, "State")
-    ]
-    if drained:
-        found.append(Warn("nodes_drained", f"these nodes take no jobs: {', '.join(sorted(drained)[:20])}"))
+    for code, text, states in (
+        ("nodes_down", "these nodes are down, or don't answer", ("down", "unknown")),
+        ("nodes_drained", "these nodes take no jobs", ("drained", "draining")),
+    ):
+        if out := sorted(nodes.named(node) for node in seen if node.state in states):
+            found.append(Warn(code, f"{text}: {', '.join(out[:20])}"))
     working = any(live.state in answers.RUNNING for live in queue)
     waits = any(live.state in answers.WAITING and live.reason == "Resources" for live in queue)
-    idle = [
-        _field(line, "NodeName")
-        for line in nodes
-        if _field(line, "State").startswith("IDLE") and answers.gpus_per_node(_field(line, "GresUsed"))[0]
-    ]
+    idle = [node.name for node in seen if node.state == "idle" and node.used]
     if idle and waits:
         rest = "when the jobs have ended: " if working else ""
         text = f"idle nodes with GPUs taken by nobody: {', '.join(sorted(idle)[:20])}; {rest}scontrol reconfigure"

@@ -285,6 +285,18 @@ def test_who_leaves_can_submit_nothing_more_and_names_of_others_are_not_touched(
         rig.engine.sync([Limits("Upper", "b-9")], apply=True)
 
 
+def up_again(rig, *names):
+    """Also where a node came back by itself meanwhile (ReturnToService): Slurm refuses to resume that one."""
+
+    def up():
+        out = [node.name for node in rig.engine.health().nodes if node.name in names and not node.takes_jobs]
+        if out:
+            rig.commands.write("scontrol", "update", f"NodeName={','.join(out)}", "State=RESUME")
+        return not out
+
+    rig.until(up)
+
+
 @ON_SLURM
 def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
     rig.usage()
@@ -298,7 +310,27 @@ def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
         assert {warn.code for warn in health.warnings} - {"backlog", "runaway"} == {"nodes_down"}
         assert [s.slots for s in health.slots if s.gpu_type == "a100"] == []
     finally:
-        rig.cluster.command("scontrol", "update", "NodeName=a100-[1-2]", "State=RESUME")
+        up_again(rig, "a100-1", "a100-2")
+
+
+@ON_SLURM
+def test_a_node_is_drained_with_its_reason_by_whom_and_since_when_whether_it_answers_or_not(rig):
+    said = "a fan is loud [not @ all] = why"
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    try:
+        rig.engine.drain("a100-1", said)
+        rig.cluster.command("scontrol", "update", "NodeName=a100-2", "State=DOWN", "Reason=burnt")
+        rig.engine.drain("a100-2", "it is mended")
+        nodes = {node.name: node for node in rig.engine.health().nodes}
+        one, other = nodes["a100-1"], nodes["a100-2"]
+        assert (one.state, one.reason, one.reason_by) == ("drained", said, "root")
+        assert before <= one.reason_at <= datetime.now(UTC)
+        assert other.state == "drained"
+        assert nodes["h100-1"].reason_at is None
+        codes = {warn.code: warn.text for warn in rig.engine.health().warnings}
+        assert ("nodes_down" in codes, f"a100-1 ({said}; root)" in codes["nodes_drained"]) == (False, True)
+    finally:
+        up_again(rig, "a100-1", "a100-2")
 
 
 @ON_SLURM

@@ -12,8 +12,7 @@ from django.utils.translation import pgettext
 from madang.jobs.maintenance import Reach
 from madang.web.templatetags.madang import seoul
 
-OUT = ("NodesDown", "NodesDrained")
-MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", *OUT)  # why a job waits, where it may be for a maintenance
+MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", "NodesOut")  # why a job waits, where it may be for a maintenance
 
 
 def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = None) -> str:
@@ -23,7 +22,7 @@ def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = 
         when = {"start": seoul(window.starts_at), "end": seoul(window.ends_at)}
         if window.starts_at <= moment:
             return _("The nodes that it needs are in maintenance until %(end)s.") % when
-        if reason not in OUT:
+        if reason != "NodesOut":
             said = _("Its time limit reaches into the maintenance from %(start)s to %(end)s: it starts after that.")
             return said % when
     return {
@@ -36,7 +35,8 @@ def waits(reason: str, windows: Sequence[Reach] = (), moment: datetime | None = 
         "Uncovered": _("The rest of your budget doesn't cover another run: it is held back until it does."),
         "BudgetSpent": _("The rest of your budget doesn't cover it: lower the time limit, or ask for more."),
         "ReqNodeNotAvail": _("The nodes that it needs are in maintenance."),
-        "NodesDown": _("The nodes that it needs don't answer, or are in maintenance."),
+        "NodesDown": _("The nodes that it needs are down, or don't answer."),
+        "NodesOut": _("The nodes that it needs take no jobs: some are drained, others down or in maintenance."),
         "NodesDrained": _("The nodes that it needs are drained: they start nothing until the operator lets them."),
         "Reservation": _("It waits for the time that is reserved for it."),
         "BeginTime": _("It was started again, and waits a moment before it begins."),
@@ -100,7 +100,7 @@ def _of_clusters(code: str) -> str:
         "no_answer": _("The controller of the cluster doesn't answer."),
         "late": _("The accounting of the cluster hasn't been read lately: nothing that ended is known."),
         "no_accounting": _("The accounting of the cluster doesn't answer."),
-        "nodes_down": _("These nodes don't answer:"),
+        "nodes_down": _("These nodes are down, or don't answer:"),
         "nodes_drained": _("These nodes take no jobs:"),
         "leaked_gpus": _("These idle nodes have GPUs that nobody uses and nobody gets:"),
         "enlarged": _("These jobs were made larger by their owners while they waited:"),

@@ -243,8 +243,11 @@ def test_the_words_name_the_date_where_it_is_known():
         assert "2026-12-01 09:00" in words.waits(reason, [reach], begins - HOUR)
         assert "2026-12-01 10:00" in words.waits(reason, [reach], begins)
         assert words.waits(reason) not in (reason, "")
-    assert "2026-12-01 10:00" in words.waits("NodesDown", [reach], begins)
-    assert "2026" not in words.waits("NodesDown", [reach], begins - HOUR)
+    assert "2026-12-01 10:00" in words.waits("NodesOut", [reach], begins)
+    for reason in ("NodesOut", "NodesDown", "NodesDrained"):
+        assert "2026" not in words.waits(reason, [reach], begins - HOUR)
+    # What is drained or down is so whatever else was announced for its partition.
+    assert "maintenance" not in words.waits("NodesDown", [reach], begins) + words.waits("NodesDrained", [reach], begins)
     assert "2026" not in words.waits("Priority", [reach], begins)
 
 
