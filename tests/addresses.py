@@ -198,6 +198,8 @@ API: dict[str, Where] = {
     "/grants/{number}": _grants,
     "/compute/jobs/{uuid}": _jobs,
     "/compute/site-jobs/{uuid}": _jobs,
+    "/compute/nodes/{cluster}/{name}": lambda t: [{"cluster": t.compute.partition.cluster.code, "name": "n1"}],
+    "/compute/maintenance/{id}": lambda t: [{"id": t.maintenance.pk}],
     "/compute/jobs/{uuid}/files/{path}": PAGES["compute:file"],
     "/compute/project-files/{id}": lambda t: [{"id": t.kept.pk}],
     "/compute/sessions/{uuid}": _session,

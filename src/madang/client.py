@@ -15,6 +15,7 @@ import builtins
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -46,6 +47,10 @@ class Unreachable(Problem):
 
     def __init__(self, url: str) -> None:
         super().__init__(0, f"no answer from {url}")
+
+
+def _node(cluster: str, node: str, verb: str) -> str:
+    return f"/compute/nodes/{quote(cluster, safe='')}/{quote(node, safe='')}/{verb}"
 
 
 class Client:
@@ -275,6 +280,54 @@ class Client:
     def end_job(self, job: str, *, reason: str) -> dict[str, Any]:
         """For operators: have a job of anybody end. Whose it is reads the `reason`, and is charged for what it used."""
         return dict(self.post(f"/compute/site-jobs/{job}/end", {"reason": reason}))
+
+    def nodes(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """For operators: the machines of the clusters, page by page; of a `cluster`, a `name` or a `state`."""
+        return self._pages("/compute/nodes", limit=1000, **filters)
+
+    def drain(self, node: str, *, cluster: str, reason: str) -> dict[str, Any]:
+        """Have a node start nothing more; what runs there goes on. The `wish` stands until the cluster did it."""
+        return dict(self.post(_node(cluster, node, "drain"), {"reason": reason}))
+
+    def resume(self, node: str, *, cluster: str) -> dict[str, Any]:
+        """Have a node take jobs again."""
+        return dict(self.post(_node(cluster, node, "resume")))
+
+    def maintenance(self) -> list[dict[str, Any]]:
+        """For operators: the maintenance that is to come or goes on, the next one first."""
+        return list(self.get("/compute/maintenance")["items"])
+
+    def plan_maintenance(
+        self,
+        *,
+        cluster: str,
+        starts_at: datetime,
+        ends_at: datetime,
+        reason: str,
+        partition: str = "",
+        nodes: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Announce that these nodes, those of a partition, or all of a cluster are out of service. An instant without a
+        zone is Korean time."""
+        body = {"cluster": cluster, "partition": partition, "nodes": list(nodes), "reason": reason}
+        times = {"starts_at": starts_at.isoformat(), "ends_at": ends_at.isoformat()}
+        return dict(self.post("/compute/maintenance", body | times))
+
+    def change_maintenance(
+        self,
+        id: int,
+        *,
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """Move, lengthen or shorten it, or say the reason anew."""
+        times = {"starts_at": starts_at and starts_at.isoformat(), "ends_at": ends_at and ends_at.isoformat()}
+        return dict(self.patch(f"/compute/maintenance/{id}", {**times, "reason": reason}))
+
+    def withdraw_maintenance(self, id: int) -> dict[str, Any]:
+        """It isn't any more, also where it has begun: jobs start again."""
+        return dict(self.post(f"/compute/maintenance/{id}/withdraw"))
 
     def session_kinds(self) -> list[dict[str, Any]]:
         """The programs that the site offers for interactive use."""

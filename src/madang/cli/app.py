@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from madang import __version__
-from madang.cli import compare, compute, fit, ledger, sessions, sweep, twin
+from madang.cli import compare, compute, fit, ledger, operate, sessions, sweep, twin
 from madang.cli.settings import DEFAULT_URL, Login, forget, keep, kept
 from madang.cli.show import MISSING, Doing, answers, as_json, fail, out, plain, say, table
 from madang.client import Client
@@ -131,6 +131,7 @@ def whoami(json: Json = False) -> None:
 
 compute.register(app)
 sessions.register(app)
+operate.register(app)
 ledger.register(app)
 twin.register(app)
 sweep.register(twin.twin)

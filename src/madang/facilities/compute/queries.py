@@ -529,6 +529,27 @@ def nodes(person: Any, *, state: str = "", page: int = 1) -> Nodes:
     return Nodes(shown[:NODES], sums, state, page, len(shown) > NODES, list(jobs.watches().values()))
 
 
+def nodes_listed(
+    person: Any, *, engine: str = "", name: str = "", state: str = "", after: int | None = None, limit: int = NODES
+) -> tuple[list[Node], int | None]:
+    """A page of the machines, by when they were first seen, and what continues it: None where this is the end."""
+    _require_keeper(person)
+    wanted = {"engine": engine, "name": name, "state": state}
+    rows = Node.objects.filter(**{field: value for field, value in wanted.items() if value})
+    if after is not None:
+        rows = rows.filter(pk__gt=after)
+    found = list(rows.order_by("pk")[: limit + 1])
+    return found[:limit], found[limit - 1].pk if len(found) > limit else None
+
+
+def node_named(person: Any, engine: str, name: str) -> Node:
+    _require_keeper(person)
+    found = Node.objects.filter(engine=engine, name=name).first()
+    if found is None:
+        raise missing()
+    return found
+
+
 def node_for(person: Any, id: int) -> Node:
     _require_keeper(person)
     found = Node.objects.filter(pk=id).first()
