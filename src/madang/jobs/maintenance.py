@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db import connection
 from django.utils.translation import gettext as _
 
 from madang.engines import base
@@ -108,15 +109,47 @@ def reaching(watch: Watch | None, partition: str) -> list[Reach]:
     return [reach for window in windows_of(watch) if (reach := window.on(partition))]
 
 
-def run_into(reaches: Iterable[Reach], begin: datetime, limit: timedelta) -> tuple[Reach | None, datetime]:
+def run_into(
+    reaches: Iterable[Reach], begin: datetime, limit: timedelta, *, few: bool = False
+) -> tuple[Reach | None, datetime]:
     """The first window of all nodes that a run of this limit would reach into, begun at `begin`; and when it could
-    begin instead, at the earliest. Where only some nodes are out of service it may begin on the others."""
+    begin instead, at the earliest. Where only some nodes are out of service it may begin on the others, unless these
+    are too `few` for it."""
     first = None
     for reach in reaches:
         window = reach.window
-        if reach.whole and window.starts_at < begin + limit and window.ends_at > begin:
+        if (reach.whole or few) and window.starts_at < begin + limit and window.ends_at > begin:
             first, begin = first or reach, window.ends_at
     return first, begin
+
+
+# Of the nodes that take jobs: those that take none now are counted as closed already.
+KEPT_FROM: Final = """
+SELECT coalesce(sum(gpus), 0), coalesce(sum(least(used, gpus)), 0) FROM jobs_node
+WHERE engine = %s AND %s = ANY(string_to_array(partitions, ',')) AND gpu_type = %s
+  AND state IN ('idle', 'mixed', 'full')
+  AND (name = ANY(%s) OR string_to_array(partitions, ',') && %s::text[])
+"""
+
+
+def kept_from(
+    engine: str, partition: str, gpu_type: str, reaches: Iterable[Reach], begin: datetime, limit: timedelta
+) -> tuple[int, int]:
+    """(GPUs, how many of them are busy) of the nodes on which a run of this limit, begun at `begin`, would reach into a
+    window that holds only some nodes of the partition. One statement, and none where there is no such window."""
+    windows = [
+        reach.window
+        for reach in reaches
+        if not reach.whole and reach.window.starts_at < begin + limit and reach.window.ends_at > begin
+    ]
+    if not windows:
+        return 0, 0
+    names = sorted({name for window in windows for name in window.nodes})
+    partitions = sorted({window.partition for window in windows if window.partition})
+    with connection.cursor() as cursor:
+        cursor.execute(KEPT_FROM, [engine, partition, gpu_type, names, partitions])
+        gpus, busy = cursor.fetchone()
+    return gpus, busy
 
 
 def announce(

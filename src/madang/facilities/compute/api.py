@@ -310,9 +310,9 @@ class ForecastOut(Schema):
     """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
     price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
     "waits" (`expected` says how long), "closed" (nothing is started there now) or "unknown" (the engine hasn't answered
-    lately, the rest is null then): `free` slots and `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs
-    that waited in the last month that was counted, how many started within what would have been said of them, before it
-    and after it; eight of ten should.
+    lately, the rest is null then): `free` slots (but for those of nodes on which it would run into a maintenance) and
+    `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs that waited in the last month that was counted,
+    how many started within what would have been said of them, before it and after it; eight of ten should.
     What would run into a `maintenance` waits until `earliest_at`, or starts before with a limit of at most `fits_s`.
     """
 

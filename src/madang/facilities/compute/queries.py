@@ -150,11 +150,11 @@ class Start(StrEnum):
 class Forecast:
     """What a job would take before it is submitted. `held` is its worst case in GPU-seconds, over all of its tasks;
     `krw` that at list price and `own_krw` the organization's own share of it by its agreement, both None without a
-    rate; `left_after` is negative where it isn't covered. `free` slots and `ahead` waiting tasks are as last seen at
-    `seen_at`, None where that isn't known. Of a job that waits, `expected` says when the twin has it start, and
-    `tested` how that held in the last month that was counted, None where there was too little to count. `windows` is
-    the maintenance that concerns it; if it would run into one (`reach`), it can start at `earliest_at`, or before where
-    its limit is at most `fits_s`.
+    rate; `left_after` is negative where it isn't covered. `free` slots (but for those of nodes on which it would run
+    into a maintenance) and `ahead` waiting tasks are as last seen at `seen_at`, None where that isn't known. Of a job
+    that waits, `expected` says when the twin has it start, and `tested` how that held in the last month that was
+    counted, None where there was too little to count. `windows` is the maintenance that concerns it; if it would run
+    into one (`reach`), it can start at `earliest_at`, or before where its limit is at most `fits_s`.
     """
 
     held: int
@@ -188,9 +188,12 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     # Rounded up as the list price is: a job is never said to be cheaper than it can get.
     own = None if krw is None or paid is None or whole is None else -(-krw * paid // whole) if whole else 0
     start, free, ahead, seen_at, expected, tested = Start.UNKNOWN, None, None, None, None, None
+    few = False
     watch = jobs.watches().get(offer.partition.cluster.code)
     if watch and watch.answered_at and watch.answered_at + SILENT >= watch.moment:
-        spot = _place(offer.partition, watch, offer.rate)
+        there = _place(offer.partition, watch, offer.rate)
+        spot = _without_maintenance(there, watch, limit_s)
+        few = spot.open < gpus <= there.open
         free, ahead, seen_at = spot.free, spot.queued, watch.answered_at
         start = Start.NOW if not spot.queued and spot.free >= gpus else Start.WAITS if spot.open else Start.CLOSED
         if start is Start.WAITS:
@@ -201,14 +204,25 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
             last = offer.partition.backtests.first() if expected and expected.known else None
             tested = last.held if last and last.held.asked >= FEWEST_TESTED else None
     found = Forecast(held, krw, own, offer.left - held, start, free, ahead, seen_at, expected, tested)
-    return _past_maintenance(found, watch, offer.partition.name, limit_s) if watch else found
+    return _past_maintenance(found, watch, offer.partition.name, limit_s, few=few) if watch else found
 
 
-def _past_maintenance(found: Forecast, watch: Watch, partition: str, limit_s: int) -> Forecast:
-    """The twin knows no maintenance: what would run into one, by its limit, starts when it is over."""
+def _without_maintenance(spot: Place, watch: Watch, limit_s: int) -> Place:
+    """A place as a job of this limit finds it, begun now: without the nodes on which it would run into a maintenance
+    that leaves others."""
+    where = spot.partition
+    gpus, busy = maintenance.kept_from(
+        where.cluster.code, where.name, where.gpu_type, spot.windows, watch.moment, timedelta(seconds=limit_s)
+    )
+    return replace(spot, closed=spot.closed + gpus, busy=max(0, spot.busy - busy)) if gpus else spot
+
+
+def _past_maintenance(found: Forecast, watch: Watch, partition: str, limit_s: int, *, few: bool) -> Forecast:
+    """The twin knows no maintenance: what would run into one, by its limit, starts when it is over. `few`: those nodes
+    are too few for it that a maintenance of some of them leaves."""
     begins = watch.moment + timedelta(seconds=found.expected.p50_s if found.expected else 0)
     windows = maintenance.reaching(watch, partition)
-    reach, earliest = maintenance.run_into(windows, begins, timedelta(seconds=limit_s))
+    reach, earliest = maintenance.run_into(windows, begins, timedelta(seconds=limit_s), few=few)
     found = replace(found, windows=windows)
     if reach is None:
         return found

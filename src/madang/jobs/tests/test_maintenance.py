@@ -274,3 +274,5 @@ def test_a_run_begins_where_its_limit_reaches_into_no_window(begin, hours, into,
     part = maintenance.Reach(maintenance.Window(9, at(0), at(20), "", "", ("n1",), {}), 1, 2)
     found, start = maintenance.run_into([part, *reaches], at(begin), hours * HOUR)
     assert (found.window.id if found else None, start) == (into, at(earliest))
+    found, start = maintenance.run_into([part], at(begin), hours * HOUR, few=True)
+    assert (found, start) == (part, at(20))

@@ -16,6 +16,7 @@ from madang.facilities.compute.models import Partition
 from madang.facilities.compute.tests import make
 from madang.identity.tests import make as identity
 from madang.jobs import maintenance, nodes
+from madang.jobs import queries as jobs_queries
 from madang.jobs.models import Job, Maintenance, Watch
 from madang.jobs.tests import make as jobs
 from madang.workflow.moment import now
@@ -196,6 +197,61 @@ def test_of_named_nodes_a_tenant_reads_how_many_they_are():
     )
     page = client.get(NEW)
     assert (page.context["forecast"].reach, page.context["forecast"].start) == (None, "now")
+
+
+def test_what_is_free_is_free_for_a_job_that_runs_into_no_maintenance_there_and_too_few_gpus_wait_for_its_end(
+    django_assert_num_queries,
+):
+    where = make.partition(gpus=24, most_gpus=20)
+    make.partition(where.cluster, name="other")
+    cluster = where.cluster.code
+    shared = (where.name, "other")
+
+    def seen(n3: str, slots: int) -> None:
+        nodes.keep(
+            cluster,
+            [
+                NodeState("n1", "idle", "", shared, where.gpu_type, 8, 0),
+                NodeState("n2", "mixed", "", shared, where.gpu_type, 8, 2),
+                NodeState("n3", n3, "", (where.name,), where.gpu_type, 8, 0),
+                NodeState("n4", "idle", "", ("other",), where.gpu_type, 8, 0),
+            ],
+        )
+        health = {"slots": [{"gpu_type": where.gpu_type, "slots": slots, "busy": 2, "queued": 0}]}
+        Watch.objects.update_or_create(engine=cluster, defaults={"answered_at": now(), "health": health})
+
+    seen("idle", 24)
+    row = make.allocation(where, amount=100 * 3600)
+    client = browser(jobs.holder(row))
+
+    def said(gpus: int, minutes: int) -> tuple[Any, ...]:
+        asked = {"allocation": row.pk, "gpus": gpus, "limit_s": minutes * 60}
+        found = client.get("/api/v1/compute/forecast", asked).json()
+        return found["start"], found["free"], found["earliest_at"] is not None
+
+    assert said(16, 90) == ("now", 22, False)
+    named = window(where, nodes=["n1"])  # from an hour on, for two hours
+    assert [said(16, 30), said(14, 90)] == [("now", 22, False), ("now", 14, False)]
+    assert said(16, 90) == ("waits", 14, False)  # n2 may be rid of its job
+    assert said(17, 90) == ("waits", 14, True)  # not before the maintenance is over
+    second = window(where, partition="other", begins=4 * HOUR)  # which has two nodes of this partition
+    assert said(8, 5 * 60) == ("now", 8, False)  # each node counts once, also where it is in both
+    assert said(9, 5 * 60) == ("waits", 8, True)
+    seen("drained", 16)
+    assert said(1, 90) == ("now", 6, False)
+    assert said(1, 5 * 60) == ("waits", 0, True)  # n3 starts nothing, and the others are in a maintenance by then
+    text = client.get(NEW, {"allocation": row.pk, "gpus": 1, "limit_s": 5 * 60}).content.decode()
+    assert f"from {shown(second.ends_at)} at the earliest" in text
+    begins = now()
+    reaches = maintenance.reaching(jobs_queries.watches()[cluster], where.name)
+    with django_assert_num_queries(0):
+        asked = (cluster, where.name, where.gpu_type, reaches, begins, timedelta(minutes=30))
+        assert maintenance.kept_from(*asked) == (0, 0)
+    with django_assert_num_queries(1):
+        assert maintenance.kept_from(*asked[:-1], HOUR * 2) == (8, 0)
+    for gone in (named, second):
+        maintenance.withdraw(identity.operator(), window=gone)
+    assert said(1, 5 * 60) == ("now", 14, False)
 
 
 @pytest.mark.parametrize(("minutes", "into"), [(50, False), (61, True)])
