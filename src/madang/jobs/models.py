@@ -184,6 +184,11 @@ class Task(models.Model):
     def lives(self) -> bool:
         return not self.outcome
 
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Its parameters with the names of their variables."""
+        return list(zip(self.job.variables, self.parameters, strict=True))
+
 
 class Excess(models.TextChoices):
     """What was said about a run that was charged beyond its end."""

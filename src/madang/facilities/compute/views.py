@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -457,21 +458,43 @@ def job(request: HttpRequest, uuid: UUID) -> HttpResponse:
     part = _part(request, row)
     tail = queries.log_tail(row, part.number, lives=part.lives)
     context = {**_facts(row, part), "log": tail, "history": history(row), **_tasks(request, row)}
+    context["ask"] = _ask(request, context, ended=not part.lives)
     return render(request, "compute/job.html", context)
 
 
 @login_required
 @require_safe
 def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """What was written since `offset`, and the state of the job: asked for again and again until the task has ended."""
+    """What was written since `offset`, and the state of the job: asked for again and again until all of it has ended.
+
+    The table of its tasks comes along where it says something else than what was `seen`, and what an ended task left
+    where that wasn't told yet.
+    """
     row = job_queries.job_for(request.user, uuid)
     part = _part(request, row)
     more = queries.log_part(row, number(request.GET.get("offset")) or 0, part.number, lives=part.lives)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:job", uuid=uuid)
     done = not part.lives and more.next >= more.size
-    context = {**_facts(row, part), "log": more, "done": done, "history": history(row)}
+    context = {**_facts(row, part), "log": more}
+    if row.tasks > 1 and request.GET.get("seen") != context["mark"]:
+        context |= _tasks(request, row)
+    if done and not (row.lives and "told" in request.GET):
+        context |= {"ended": True, "history": history(row)}
+    context["ask"] = _ask(request, context, ended=done)
     return render(request, "compute/job_more.html", context)
+
+
+def _ask(request: HttpRequest, context: dict[str, Any], *, ended: bool) -> str:
+    """What to ask the log for next; empty once nothing more can come. `ended`: of the task that is shown, all was."""
+    row, part = context["job"], context["part"]
+    if ended and not row.lives:
+        return ""
+    asked = {"offset": context["log"].next, **({"told": 1} if ended else {})}
+    if row.tasks > 1:
+        kept = {name: request.GET[name] for name in ("outcome", "after") if name in request.GET}
+        asked |= {"task": part.number, **kept, "seen": context["mark"]}
+    return urlencode(asked)
 
 
 @dataclass(frozen=True)
@@ -497,15 +520,14 @@ def _tasks(request: HttpRequest, row: Job) -> dict[str, Any]:
     """A page of the table of outcomes, where there are several tasks."""
     if row.tasks == 1:
         return {}
-    kept = request.GET.copy()
-    kept.pop("after", None)
+    kept = urlencode({name: request.GET[name] for name in ("task", "outcome") if name in request.GET})
     outcome = {"failed": "failed", "open": "open"}.get(request.GET.get("outcome", ""), "")
     page = job_queries.tasks_of(row, outcome=outcome, after=number(request.GET.get("after")))
     return {
         "tasks": page,
         "outcome": outcome,
-        "more": f"?{kept.urlencode()}&after={page.after}" if page.after is not None else "",
-        "first": f"?{kept.urlencode()}" if "after" in request.GET else "",
+        "more": f"?{kept}&after={page.after}#tasks" if page.after is not None else "",
+        "first": f"?{kept}#tasks" if "after" in request.GET else "",
     }
 
 
@@ -515,10 +537,12 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
     windows = maintenance.reaching(watch, row.partition)
     files = [] if removing else queries.files_of(row, part.number)
     short = job_queries.held_back(row)
+    tally = job_queries.tally(row) if row.tasks > 1 else None
     return {
         "job": row,
         "part": part,
-        "counts": (counts := _counts(row)),
+        "counts": (counts := _counts(tally)),
+        "mark": tally.mark if tally else "",
         "failed": any(name not in ("completed", "running", "waiting") for name, _said, _many in counts),
         "steps": _steps(row),
         "waits": words.waits("Uncovered" if short else row.waits, windows, watch.moment if watch else None),
@@ -542,12 +566,12 @@ def _facts(row: Job, part: Part) -> dict[str, Any]:
     }
 
 
-def _counts(row: Job) -> list[tuple[str, str, int]]:
+def _counts(tally: job_queries.Tally | None) -> list[tuple[str, str, int]]:
     """How many tasks came to what: (state, its name, how many); nothing where there is only one."""
-    if row.tasks == 1:
+    if tally is None:
         return []
     names = {"running": pgettext("job", "run"), "waiting": pgettext("job", "wait"), **dict(JobOutcome.choices)}
-    return [(name, str(names[name]), how_many) for name, how_many in job_queries.task_counts(row).items()]
+    return [(name, str(names[name]), how_many) for name, how_many in tally.counts.items()]
 
 
 def history(row: Job) -> list[dict[str, Any]]:

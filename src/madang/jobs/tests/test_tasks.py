@@ -75,7 +75,7 @@ def test_what_a_task_did_not_use_is_back_when_it_ends_and_the_job_ends_with_the_
         ("completed", 100, 0),
         ("cancelled", 0, None),
     ]
-    assert queries.task_counts(job) == {"failed": 1, "completed": 1, "cancelled": 1}
+    assert queries.tally(job).counts == {"failed": 1, "completed": 1, "cancelled": 1}
     nothing_is_wrong()
 
 
@@ -137,7 +137,7 @@ def test_canceling_before_the_engine_was_told_gives_every_hold_back(paper):
     job = make.job(row, tasks=50)
     actions.cancel(make.holder(row), job=job)
     assert (job.outcome, job.held, make.balance(row)) == ("cancelled", 0, (0, 0, TEN_HOURS))
-    assert queries.task_counts(job) == {"cancelled": 50}
+    assert queries.tally(job).counts == {"cancelled": 50}
     nothing_is_wrong()
 
 
@@ -146,7 +146,7 @@ def test_a_refusal_by_the_engine_ends_every_task(paper):
     job = make.job(row, tasks=2)
     paper.reject = "no"
     actions.hand_over(job)
-    assert (again(job).outcome, queries.task_counts(job), make.balance(row)[0]) == ("refused", {"refused": 2}, 0)
+    assert (again(job).outcome, queries.tally(job).counts, make.balance(row)[0]) == ("refused", {"refused": 2}, 0)
 
 
 def test_an_array_that_the_engine_forgot_is_handed_over_again_with_the_same_content(paper):

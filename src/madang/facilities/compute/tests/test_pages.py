@@ -568,7 +568,7 @@ def test_the_page_of_a_sweep_shows_each_task_with_its_values_its_log_and_its_end
     assert client.get(reverse("compute:file", args=[job.uuid, "b.txt"]), {"task": 1}).status_code == 200
     more = client.get(reverse("compute:log", args=[job.uuid]), {"offset": 0, "task": 1}, headers={"HX-Request": "true"})
     assert more.content.decode().startswith("one\n<section")
-    assert "offset=4&amp;task=1" in more.content.decode()
+    assert "offset=4&amp;task=1&amp;seen=" in more.content.decode()
     make.ended(job, ["completed", "failed", "timed_out"])
     page = client.get(address, {"outcome": "failed"})
     assert [task.number for task in page.context["tasks"].items] == [1, 2]
@@ -603,6 +603,50 @@ def test_a_job_of_many_tasks_shows_a_hundred_of_them_at_a_time_with_as_many_quer
     assert asked[0] == asked[1] <= 12
     page = client.get(reverse("compute:job", args=[many.uuid]), {"after": 99})
     assert [task.number for task in page.context["tasks"].items] == list(range(100, 200))
+
+
+def asked_on(client: Client, job: Job, query: str) -> tuple[str, str, int]:
+    """What the page of a job asks by itself: the answer, what it asks for next, and how many statements that took."""
+    address = f"{reverse('compute:log', args=[job.uuid])}?{query}"
+    with CaptureQueriesContext(connection) as caught:
+        page = client.get(address, headers={"HX-Request": "true"})
+    return page.content.decode(), page.context["ask"], len(caught)
+
+
+def test_the_table_of_tasks_comes_along_once_one_has_moved_and_costs_nothing_else():
+    row = make.allocation()
+    job = make.job(row, parameters=TABLE)
+    client = browser(jobs.holder(row))
+    page = client.get(reverse("compute:job", args=[job.uuid]), {"outcome": "open", "task": 1})
+    still, query, before = asked_on(client, job, page.context["ask"])
+    assert ('id="tasks"' in still, query) == (False, page.context["ask"])
+    job.task_rows.filter(number=2).update(started_at=now())
+    moved, query, cost = asked_on(client, job, query)
+    assert (moved.count('id="tasks" hx-swap-oob="true"'), moved.count(">runs<"), cost) == (1, 2, before + 1)
+    still, query, cost = asked_on(client, job, query)
+    assert ('id="tasks"' in still, cost) == (False, before)
+    make.ended(job, ["failed"])
+    moved, query, _cost = asked_on(client, job, query)
+    assert ("Log of task 0" in moved, "Log of task 1" in moved) == (False, True)
+
+
+def test_a_job_is_asked_for_until_its_last_task_has_ended_also_below_the_log_of_one_that_has():
+    row = make.allocation()
+    job = make.job(row, tasks=2)
+    make.wrote(job, log=b"zero\n")
+    client = browser(jobs.holder(row))
+    _more, query, _cost = asked_on(client, job, client.get(reverse("compute:job", args=[job.uuid])).context["ask"])
+    make.ended(job, ["completed"])
+    told, query, _cost = asked_on(client, job, query)
+    assert ("job-files" in told, "job-report" in told, 'hx-trigger="load delay' in told) == (True, True, True)
+    told, query, _cost = asked_on(client, job, query)
+    assert ("job-files" in told, "zero" in told, 'hx-trigger="load delay' in told) == (False, False, True)
+    opened = client.get(reverse("compute:job", args=[job.uuid]))
+    assert opened.context["ask"] == query
+    make.ended(job, ["completed", "failed"])
+    last, query, _cost = asked_on(client, job, query)
+    assert (query, "Run the failed ones again" in last, "hx-trigger" in last) == ("", True, False)
+    assert client.get(reverse("compute:job", args=[job.uuid])).context["ask"] == ""
 
 
 def test_the_digits_that_the_form_takes_the_forecast_takes_too():

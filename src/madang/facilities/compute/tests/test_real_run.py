@@ -115,7 +115,7 @@ def test_each_task_of_a_sweep_runs_with_its_row_in_its_own_folder(partition):
     ]
     with queries.open_file(job, "out.txt", 2) as file:
         assert file.read() == b"0.3\n"
-    assert (job.outcome, job_queries.task_counts(job)) == ("failed", {"completed": 2, "failed": 1})
+    assert (job.outcome, job_queries.tally(job).counts) == ("failed", {"completed": 2, "failed": 1})
     assert jobs.balance(row) == (0, job.used, TEN_HOURS - job.used)
     assert (job_queries.mismatches(), ledger.check()) == (([], []), [])
 

@@ -77,5 +77,18 @@
   for (const failed of ["htmx:responseError", "htmx:sendError"]) {
     document.addEventListener(failed, (event) => event.detail.target?.classList.add("stale"));
   }
+  /* A table that comes anew stays where it was scrolled to, and who was in it stays there. */
+  document.addEventListener("htmx:oobBeforeSwap", ({ detail: { target } }) => {
+    const tables = [...target.querySelectorAll(".table-scroll")];
+    const left = tables.map((table) => table.scrollLeft);
+    const here = tables.indexOf(document.activeElement);
+    if (here < 0 && !left.some(Boolean)) return;
+    queueMicrotask(() => {
+      document.getElementById(target.id)?.querySelectorAll(".table-scroll").forEach((table, place) => {
+        table.scrollLeft = left[place] ?? 0;
+        if (place === here) table.focus({ preventScroll: true });
+      });
+    });
+  });
   document.addEventListener("htmx:afterSettle", (event) => ready(event.target));
 })();
