@@ -213,8 +213,10 @@ class Proxy:
         ) as answer:
             back = web.StreamResponse(status=answer.status, reason=answer.reason)
             for name, value in _passed(answer.headers, without=_named(answer.headers)).items():
-                if name.lower() != "set-cookie" or self._own_cookie(value):
+                if name.lower() != "set-cookie":
                     back.headers.add(name, value)
+                elif self._own_cookie(value):  # the program hears nothing of HTTPS, and can't say it itself
+                    back.headers.add(name, f"{value}; Secure" if self.origin_is_secure else value)
             for name, value in _APART.items():
                 back.headers.add(name, value)
             if (length := answer.headers.get("Content-Length")) is not None:

@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 
 class Running:
-    """The proxy at a free port, for the time of a test."""
+    """The proxy at a free port, for the time of a test. `url`: what a proxy in front of it is known as, if one is."""
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Any, url: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        settings.SESSIONS_URL = f"http://sessions.localhost:{self.port}"
+        settings.SESSIONS_URL = url or f"http://sessions.localhost:{self.port}"
 
     def __enter__(self) -> Self:
         from madang.server.sessions import Proxy
@@ -85,10 +85,11 @@ class Browser:
     port: int
     host: str
     cookies: dict[str, str] = field(default_factory=dict)
+    scheme: str = "http"
 
     @property
     def origin(self) -> str:
-        return f"http://{self.host}"
+        return f"{self.scheme}://{self.host}"
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)
@@ -159,7 +160,8 @@ def browser(proxy: Running, person: Person, session: Session) -> Browser:
     client = Client()
     client.force_login(person)
     way = sessions.let_in(person, session=session, login=client.session.session_key or "")
-    made = Browser(proxy.port, sessions.host_of(session.job.uuid))
+    scheme = sessions.origin_of(session.job.uuid).partition(":")[0]
+    made = Browser(proxy.port, sessions.host_of(session.job.uuid), scheme=scheme)
     made.portal = client  # type: ignore[attr-defined]
     answer = made.get(way.removeprefix(made.origin))
     assert (answer.status, answer.headers["Location"]) == (303, "/")

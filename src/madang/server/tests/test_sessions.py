@@ -88,12 +88,12 @@ class Program:
 
 
 @pytest.fixture
-def proxy(settings, tmp_path, monkeypatch):
+def proxy(request, settings, tmp_path, monkeypatch):
     settings.RUNS_ROOT = tmp_path / "runs"
     engines._built.clear()
     monkeypatch.setattr(proxies, "LOOK_S", 0.2)
     monkeypatch.setattr(proxies, "TRUST_S", 0.2)
-    with Running(settings) as running:
+    with Running(settings, getattr(request, "param", "")) as running:
         yield running
     engines._built.clear()
 
@@ -205,6 +205,24 @@ def test_the_ticket_opens_once_and_its_cookie_is_for_scripts_and_other_hosts_out
     for wrong in ("", "x" * 43, ticket[:-1], f"{ticket}0", "%00"):
         assert again.get(f"/.madang/enter?ticket={wrong}").status == 403
     assert ticket not in "".join(program.seen)
+
+
+@pytest.mark.parametrize("proxy", ["https://sessions.example"], indirect=True)
+def test_behind_https_every_cookie_is_for_https_and_its_own_host_alone(proxy, row, session, program):
+    person = jobs.holder(row)
+    client = browser(proxy, person, session).portal
+    way = sessions.let_in(person, session=session, login=client.session.session_key)
+    visitor = Browser(proxy.port, sessions.host_of(session.job.uuid), scheme="https")
+    answer = visitor.get(way.removeprefix(visitor.origin), X_Forwarded_Proto="https")
+    name, *said = answer.headers["Set-Cookie"].split("; ")
+    assert (name.partition("=")[0], sorted(said)) == ("__Host-madang", ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"])
+    assert visitor.get("/").headers.getall("Set-Cookie") == ["mine=1; Secure", "madang=forged; Secure"]
+    assert waited(talked(visitor, Origin=visitor.origin)) == "hello v1"
+    for origin in (visitor.origin.replace("https", "http", 1), "https://sessions.example"):
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            waited(talked(visitor, Origin=origin))
+    bare = Browser(proxy.port, visitor.host, {"madang": visitor.cookies["__Host-madang"]}, "https")
+    assert bare.get("/").status == 403
 
 
 def test_without_the_cookie_of_this_session_nothing_passes(proxy, row, session, program, visitor):
