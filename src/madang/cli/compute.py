@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from typer.core import TyperCommand
 
+from madang.cli import complete
 from madang.cli.settings import kept
 from madang.cli.show import JOB_FAILED, MISSING, REFUSED, USAGE, answers, as_json, err, fail, out, plain, say, table
 from madang.client import Client, Problem
@@ -40,9 +41,18 @@ Files = Annotated[
     list[Path] | None,
     typer.Option("--file", exists=True, dir_okay=False, readable=True, help="A file to keep and to give to the job."),
 ]
-Grant = Annotated[str | None, typer.Option(help="The number of the grant, where you have several.")]
+Grant = Annotated[
+    str | None, typer.Option(help="The number of the grant, where you have several.", autocompletion=complete.grants)
+]
 OfAll = Annotated[bool, typer.Option("--site", help="Of all organizations, for operators.")]
-JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.")]
+JobId = Annotated[str, typer.Argument(help="The uuid of the job, or the start of it.", autocompletion=complete.jobs)]
+LiveJobId = Annotated[
+    str, typer.Argument(help="The uuid of the job, or the start of it.", autocompletion=complete.live_jobs)
+]
+Allocation = Annotated[
+    int | None, typer.Option(help="Which allocation is charged.", autocompletion=complete.allocations)
+]
+Partition = Annotated[str | None, typer.Option(help="Which partition.", autocompletion=complete.partitions)]
 
 
 class WithArguments(TyperCommand):
@@ -150,8 +160,8 @@ def submit(
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
     limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS, D-HH or D-HH:MM.")] = "01:00:00",
     name: Annotated[str | None, typer.Option(help="The name of the job; the script's where none is given.")] = None,
-    allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
-    partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    allocation: Allocation = None,
+    partition: Partition = None,
     uuid: Annotated[UUID | None, typer.Option(help="Your own uuid: submitting it again is the same job.")] = None,
     tasks: Tasks = 1,
     parallel: Annotated[int, typer.Option(min=0, max=10_000, help="Tasks at once; 0: as many as fit.")] = 0,
@@ -267,8 +277,8 @@ def forecast(
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
     limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS, D-HH or D-HH:MM.")] = "01:00:00",
     tasks: Tasks = 1,
-    allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
-    partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    allocation: Allocation = None,
+    partition: Partition = None,
     json: Json = False,
 ) -> None:
     """What a job would hold, cost and wait for. Nothing is submitted."""
@@ -340,7 +350,9 @@ def jobs(
     mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Only what waits or runs.")] = False,
     over: Annotated[bool, typer.Option("--ended", help="Only what has ended.")] = False,
-    allocation: Annotated[int | None, typer.Option(min=1, help="Only of this allocation.")] = None,
+    allocation: Annotated[
+        int | None, typer.Option(min=1, help="Only of this allocation.", autocompletion=complete.allocations)
+    ] = None,
     of_all: OfAll = False,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
     json: Json = False,
@@ -517,7 +529,9 @@ def again(
     uuid: JobId,
     limit: Annotated[str | None, typer.Option("--time", help="Another time limit.")] = None,
     gpus: Annotated[int | None, typer.Option(min=1, max=1024, help="Another number of GPUs.")] = None,
-    allocation: Annotated[int | None, typer.Option(help="Another allocation to charge.")] = None,
+    allocation: Annotated[
+        int | None, typer.Option(help="Another allocation to charge.", autocompletion=complete.allocations)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Submit a job once more, as a new one. Prints its uuid."""
@@ -532,7 +546,7 @@ def again(
 
 @answers
 def cancel(
-    uuid: JobId,
+    uuid: LiveJobId,
     reason: Annotated[
         str | None, typer.Option(help="For operators, of anybody's job: why, in a few words. Its owner reads it.")
     ] = None,
@@ -552,7 +566,10 @@ def cancel(
 
 @answers
 def files(
-    uuid: Annotated[str | None, typer.Argument(help="The uuid of a job; none: what the project keeps.")] = None,
+    uuid: Annotated[
+        str | None,
+        typer.Argument(help="The uuid of a job; none: what the project keeps.", autocompletion=complete.jobs),
+    ] = None,
     task: Task = 0,
     grant: Grant = None,
     json: Json = False,
@@ -597,7 +614,12 @@ def _more(listed: Sequence[Any]) -> str:
 
 @answers
 def cp(
-    source: Annotated[str, typer.Argument(help="JOB:PATH, or JOB: for all of its files, or :NAME, or a file here.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="JOB:PATH, or JOB: for all of its files, or :NAME, or a file here.", autocompletion=complete.folders
+        ),
+    ],
     to: Annotated[str, typer.Argument(help="A folder, or for one file its new name; :NAME, or : to keep it.")] = ".",
     task: Task = 0,
     grant: Grant = None,
@@ -756,7 +778,10 @@ def balance(json: Json = False) -> None:
 
 @answers
 def templates(
-    code: Annotated[str | None, typer.Argument(help="Print the script of this one.")] = None, json: Json = False
+    code: Annotated[
+        str | None, typer.Argument(help="Print the script of this one.", autocompletion=complete.templates)
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Scripts to start from: `madang templates train-ddp > train.sh`, then change it and submit it."""
     with site() as client:

@@ -10,12 +10,15 @@ from uuid import UUID
 
 import typer
 
-from madang.cli.compute import Json, _offer, here, hours, seconds, site
+from madang.cli import complete
+from madang.cli.compute import Allocation, Json, Partition, _offer, here, hours, seconds, site
 from madang.cli.show import JOB_FAILED, MISSING, USAGE, answers, as_json, fail, out, plain, say, table
 from madang.client import Client
 
 session = typer.Typer(no_args_is_help=True, help="Interactive sessions: a notebook on your own allocation.")
-SessionId = Annotated[str, typer.Argument(help="The uuid of the session, or the start of it.")]
+SessionId = Annotated[
+    str, typer.Argument(help="The uuid of the session, or the start of it.", autocompletion=complete.sessions)
+]
 RECENT = 100
 
 
@@ -49,11 +52,13 @@ def kinds(json: Json = False) -> None:
 @session.command()
 @answers
 def start(
-    kind: Annotated[str, typer.Argument(help="Which kind; the only one where there is one.")] = "",
+    kind: Annotated[
+        str, typer.Argument(help="Which kind; the only one where there is one.", autocompletion=complete.kinds)
+    ] = "",
     gpus: Annotated[int, typer.Option(min=1, max=1024, help="How many GPUs.")] = 1,
     limit: Annotated[str, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM.")] = "02:00:00",
-    allocation: Annotated[int | None, typer.Option(help="Which allocation is charged.")] = None,
-    partition: Annotated[str | None, typer.Option(help="Which partition.")] = None,
+    allocation: Allocation = None,
+    partition: Partition = None,
     use: Annotated[list[str] | None, typer.Option("--use", help="A file that the project keeps.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it can be opened.")] = False,
     json: Json = False,
