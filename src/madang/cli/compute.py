@@ -104,6 +104,12 @@ def here(instant: str) -> str:
     return f"{found:%Y-%m-%d %H:%M} {found.isoformat()[-6:]}"
 
 
+def kind_of(row: dict[str, Any]) -> str:
+    """The type of GPU, and the partition where that has a name of its own: several may have GPUs of a type."""
+    kind, partition = row["gpu_type"], row["partition"]
+    return str(kind) if partition == kind else f"{kind} ({partition})"
+
+
 def _job(client: Client, asked: str, *, of_all: bool = False) -> dict[str, Any]:
     """The job with this uuid, or the only recent one that begins with it: of one's organization, or `of_all`."""
     address = "/compute/site-jobs" if of_all else "/compute/jobs"
@@ -136,7 +142,7 @@ def _offer(client: Client, allocation: int | None, partition: str | None, gpus: 
         fail(f"one job has at most {most} GPUs there, and {gpus} were asked for", REFUSED)
     if not fitting:
         fail("no allocation of yours fits: `madang balance` shows what you hold", REFUSED)
-    names = ", ".join(f"--allocation {o['allocation']} ({o['name']}, {o['grant']})" for o in fitting)
+    names = ", ".join(f"--allocation {o['allocation']} ({o['name']}, {o['partition']}, {o['grant']})" for o in fitting)
     fail(f"several allocations fit, choose one: {names}", USAGE)
 
 
@@ -211,7 +217,7 @@ def submit(
             out.print(plain(job["uuid"]))
             many = f"{job['tasks']:,} tasks of " if job["tasks"] > 1 else ""
             say(
-                f"{many}{job['gpus']} × {job['gpu_type']} for up to {limit_s // 60} min: "
+                f"{many}{job['gpus']} × {kind_of(job)} for up to {limit_s // 60} min: "
                 f"{hours(job['held'])} GPU-hours held, {hours(_left(client, offer))} left. "
                 + (
                     f"It has ended: {job['outcome']}."
@@ -245,7 +251,7 @@ def _submit_each(
     out.print(plain("\n".join(job["uuid"] for job in made)))
     held = sum(job["held"] for job in made)
     say(
-        f"{len(made):,} jobs of {shape['gpus']} × {offer['gpu_type']} for up to {shape['limit_s'] // 60} min: "
+        f"{len(made):,} jobs of {shape['gpus']} × {kind_of(offer)} for up to {shape['limit_s'] // 60} min: "
         f"{hours(held)} GPU-hours held, {hours(_left(client, offer))} left. `madang jobs --live` shows them."
     )
 
@@ -305,6 +311,7 @@ def forecast(
     table(
         ["", ""],
         [
+            ["partition", f"{offer['name']} ({offer['partition']})"],
             ["held at most", f"{hours(found['held'])} GPU-hours"],
             ["list price", price + own],
             ["left after", f"{hours(found['left_after'])} GPU-hours{covered}"],
@@ -383,7 +390,7 @@ def jobs(
                 job["uuid"][:8],
                 job["name"],
                 job["outcome"] or job["state"],
-                f"{job['gpus']} {job['gpu_type']}" + (f" × {job['tasks']:,}" if job["tasks"] > 1 else ""),
+                f"{job['gpus']} {kind_of(job)}" + (f" × {job['tasks']:,}" if job["tasks"] > 1 else ""),
                 hours(job["used"] if job["outcome"] else job["held"]),
                 here(job["submitted_at"]),
             ]
@@ -762,12 +769,13 @@ def balance(json: Json = False) -> None:
         as_json(offers)
         return
     table(
-        ["allocation", "grant", "what", "granted", "used", "held", "left", "until"],
+        ["allocation", "grant", "what", "partition", "granted", "used", "held", "left", "until"],
         (
             [
                 o["allocation"],
                 o["grant"],
                 o["name"] + (" (declared)" if o["declared"] else ""),
+                o["partition"],
                 *(hours(o[name]) for name in ("granted", "used", "held", "left")),
                 here(o["until"]),
             ]

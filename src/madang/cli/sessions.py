@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from madang.cli import complete
-from madang.cli.compute import Allocation, Json, Partition, _offer, here, hours, seconds, site
+from madang.cli.compute import Allocation, Json, Partition, _offer, here, hours, kind_of, seconds, site
 from madang.cli.show import JOB_FAILED, MISSING, USAGE, answers, as_json, fail, out, plain, say, table
 from madang.client import Client
 
@@ -105,7 +105,7 @@ def listed(
                 row["uuid"][:8],
                 row["kind"],
                 "ended: idle" if row["idle"] else row["state"],
-                f"{row['gpus']} {row['gpu_type']}",
+                f"{row['gpus']} {kind_of(row)}",
                 hours(row["used"]),
                 here(row["submitted_at"]),
             ]

@@ -354,7 +354,8 @@ class Warn:
 
 @dataclass(frozen=True)
 class SlotCount:
-    """Of one type of GPU. `closed`: so many of the slots are where nothing is started now, whether busy or not."""
+    """Of one type of GPU, or, where it says which, of one partition's. `closed`: so many of the slots are where nothing
+    is started now, whether busy or not."""
 
     gpu_type: str
     slots: int
@@ -362,6 +363,7 @@ class SlotCount:
     declared: bool
     queued: int
     closed: int = 0
+    partition: str = ""
 
 
 NODE_STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "down", "unknown")
@@ -390,7 +392,8 @@ class NodeState:
 @dataclass(frozen=True)
 class Health:
     """`lag_s` is None when the engine has never looked. `kept_apart`: each run belongs to a user of its own, so that
-    several organizations may use the engine."""
+    several organizations may use the engine. `partitions` counts `slots` by partition, where a type may be in several:
+    what two of them share is counted in both."""
 
     reachable: bool
     lag_s: float | None
@@ -399,6 +402,7 @@ class Health:
     warnings: tuple[Warn, ...]
     kept_apart: bool = False
     nodes: tuple[NodeState, ...] = ()
+    partitions: tuple[SlotCount, ...] | None = None
 
 
 @dataclass(frozen=True)

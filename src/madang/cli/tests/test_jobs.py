@@ -646,3 +646,23 @@ def test_a_template_is_printed_changed_and_submitted(world, tmp_path):
     assert (again["name"], again["gpus"], again["limit_s"]) == ("from-template.sh", 2, 1200)
     assert again["uuid"] != made["uuid"]
     assert world.type.json("metrics", made["uuid"]) == {"gpus": [], "points": []}
+
+
+@database
+def test_of_several_partitions_of_a_gpu_type_the_one_that_is_named_is_taken_and_said(world, settings):
+    Cluster.objects.update(engine=EngineKind.SLURM)
+    mine = world.allocation.resource.partition
+    settings.SLURM = {mine.cluster.code: {"conf": "/etc/slurm/slurm.conf", "runs": "/shared", "makes_users": "m"}}
+    long = make.partition(Cluster.objects.get(), name="long", gpu_type=mine.gpu_type)
+    other = make.allocation(long, grant=world.allocation.grant)
+    asked = ("submit", str(world.script), "--time", "10")
+    refused = " ".join(world.type(*asked).stderr.split())
+    assert f"--allocation {world.allocation.pk} ({mine.resource.name_en}, {mine.name}, " in refused
+    assert f"--allocation {other.pk} ({long.resource.name_en}, long, " in refused
+    answer = world.type(*asked, "--partition", "long")
+    assert f"1 × {mine.gpu_type} (long) for up to 10 min" in " ".join(answer.stderr.split())
+    job = Job.objects.get()
+    assert (job.partition, job.allocation, job.gpu_type) == ("long", other, mine.gpu_type)
+    assert "(long)" in " ".join(world.type("forecast", "--partition", "long").stdout.split())
+    assert "(long)" in "".join(world.type("jobs", COLUMNS="200").stdout.split("\n"))
+    assert [row["partition"] for row in world.type.json("balance")] == [mine.name, "long"]

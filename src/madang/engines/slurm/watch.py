@@ -49,21 +49,35 @@ def health(
         except Unavailable as silent:
             warnings.append(Warn("no_accounting", silent.message))
             break
-    return Health(True, lag_s, _slots(seen, queue), True, tuple(warnings), kept_apart=True, nodes=seen)
+    return Health(
+        reachable=True,
+        lag_s=lag_s,
+        slots=slots(seen, queue, apart=False),
+        sandbox=True,
+        warnings=tuple(warnings),
+        kept_apart=True,
+        nodes=seen,
+        partitions=slots(seen, queue),
+    )
 
 
-def _slots(seen: Sequence[NodeState], queue: Sequence[answers.Live]) -> tuple[SlotCount, ...]:
-    """By GPU type. Nodes that take no jobs have no slots."""
-    there, busy = Counter[str](), Counter[str]()
+def slots(seen: Sequence[NodeState], queue: Sequence[answers.Live], *, apart: bool = True) -> tuple[SlotCount, ...]:
+    """By partition and GPU type, or, not `apart`, by type alone. Nodes that take no jobs have no slots."""
+    there, busy, waiting = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for node in seen:
         if node.gpu_type and node.takes_jobs:
-            there[node.gpu_type] += node.gpus
-            busy[node.gpu_type] += node.used
-    waiting = Counter[str]()
+            for partition in node.partitions if apart else ("",):
+                there[partition, node.gpu_type] += node.gpus
+                busy[partition, node.gpu_type] += node.used
     for live in queue:
         if live.state in answers.WAITING:
-            waiting[live.gpu_type] += len(live.tasks)
-    return tuple(SlotCount(kind, there[kind], busy[kind], False, waiting[kind]) for kind in sorted(there))
+            for partition in live.owner.partition.split(",") if apart else ("",):
+                waiting[partition, live.gpu_type] += len(live.tasks)
+    return tuple(
+        SlotCount(kind, there[partition, kind], busy[partition, kind], False, waiting[partition, kind], 0, partition)
+        for partition, kind in sorted(there)
+        if partition or not apart
+    )
 
 
 def _nodes(seen: Sequence[NodeState], queue: Sequence[answers.Live]) -> list[Warn]:

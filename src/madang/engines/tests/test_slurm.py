@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from madang.engines.base import HELD_BACK, Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
-from madang.engines.slurm import Breaker, Commands, accounts, answers, records, reservations
+from madang.engines.slurm import Breaker, Commands, accounts, answers, records, reservations, watch
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
 
@@ -331,6 +331,43 @@ def test_a_node_is_drained_with_its_reason_by_whom_and_since_when_whether_it_ans
         assert ("nodes_down" in codes, f"a100-1 ({said}; root)" in codes["nodes_drained"]) == (False, True)
     finally:
         up_again(rig, "a100-1", "a100-2")
+
+
+def test_gpus_are_counted_by_partition_and_type_and_those_of_nodes_that_are_down_nowhere():
+    nodes = [
+        "NodeName=n1 Gres=gpu:h100:8 GresUsed=gpu:h100:3(IDX:0-2) State=MIXED Partitions=short,long",
+        "NodeName=n2 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE Partitions=short",
+        "NodeName=n3 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE+DRAIN Partitions=long",
+        "NodeName=n4 Gres=(null) GresUsed=gpu:0 State=IDLE Partitions=cpu",
+    ]
+    owner = answers.Owner(7, 0, "kim", "a", "b", "long", "")
+    waits = answers.Live(owner, 7, (0, 1), "PENDING", "Priority", None, None, 60, 1, "h100", "")
+    found = [(row.partition, row.slots, row.busy, row.queued) for row in watch.slots(nodes, [waits])]
+    assert found == [("long", 8, 3, 2), ("short", 16, 3, 0)]
+    (whole,) = watch.slots(nodes, [waits], apart=False)
+    assert (whole.partition, whole.gpu_type, whole.slots, whole.busy, whole.queued) == ("", "h100", 16, 3, 2)
+
+
+@ON_SLURM
+def test_the_gpus_of_two_partitions_of_a_type_are_counted_for_each(rig):
+    """They share their nodes, so what one takes the other doesn't have; who waits, waits in one."""
+    rig.cluster.command("scontrol", "create", "PartitionName=small-long", "Nodes=small-1")
+    try:
+        running = rig.submit("echo up; sleep 60", gpus_per_node=2)
+        rig.running(running)
+        waiting = rig.submit(gpus_per_node=3)
+        rig.until(lambda: rig.live(waiting).reason == "Resources")
+        found = rig.engine.health().partitions
+        counts = {row.partition: (row.gpu_type, row.slots, row.busy, row.queued) for row in found}
+        assert counts["small"] == ("small", 3, 2, 1)
+        assert counts["small-long"] == ("small", 3, 2, 0)
+        assert counts["h100"] == ("h100", 16, 0, 0)
+        assert "cpu" not in counts
+    finally:
+        for job in (running, waiting):
+            rig.engine.cancel(job)
+            rig.ended(job)
+        rig.cluster.command("scontrol", "delete", "PartitionName=small-long")
 
 
 @ON_SLURM

@@ -114,6 +114,8 @@ def add_partition(
         raise Refused(" ".join(errors.values()), errors=errors)
     try:
         with act(actor, "add") as said:
+            if cluster.engine == EngineKind.LOCAL:
+                _check_type(cluster, gpu_type)
             partition = said["on"] = Partition.objects.create(
                 resource=resource,
                 cluster=cluster,
@@ -128,12 +130,23 @@ def add_partition(
             if cluster.engine == EngineKind.LOCAL:
                 declare_slots(host.inside, cluster.code, gpu_type, gpus, real=not declared)
     except IntegrityError as error:
-        raise Refused(_("This resource, this name or this GPU type already has a partition."), field="name") from error
+        raise Refused(_("This resource or this name already has a partition."), field="name") from error
     except EngineError as error:
         raise Refused(
             _("This machine doesn't have so many free GPUs. Declare them instead, or give fewer."), field="gpus"
         ) from error
     return partition
+
+
+def _check_type(cluster: Cluster, gpu_type: str) -> None:
+    """This machine hands out GPUs by their type, so all of one are one partition. A Slurm tells its own apart."""
+    Cluster.objects.select_for_update().get(pk=cluster.pk)
+    if known := cluster.partitions.filter(gpu_type=gpu_type).first():
+        raise Refused(
+            _("On this machine all GPUs of a type are one partition, and “%(name)s” has those of this type.")
+            % {"name": known.name},
+            field="gpu_type",
+        )
 
 
 def submit(

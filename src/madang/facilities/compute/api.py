@@ -307,8 +307,9 @@ class TestedOut(Schema):
 
 
 class ForecastOut(Schema):
-    """`held` is the worst case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list
-    price and `own_krw` your own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
+    """`partition` is where jobs of the allocation run, and `resource` what they are charged as. `held` is the worst
+    case in GPU-seconds, over all tasks; negative `left_after`: not covered. `krw` is its list price and `own_krw` your
+    own share of it, null without a rate. `start` is "now" (slots are free, nothing waits),
     "waits" (`expected` says how long), "closed" (nothing is started there now) or "unknown" (the engine hasn't answered
     lately, the rest is null then): `free` slots (but for those of nodes on which it would run into a maintenance) and
     `ahead` waiting tasks as seen at `seen_at`. `tested`: of the jobs that waited in the last month that was counted,
@@ -316,6 +317,8 @@ class ForecastOut(Schema):
     What would run into a `maintenance` waits until `earliest_at`, or starts before with a limit of at most `fits_s`.
     """
 
+    resource: str
+    partition: str
     held: int
     krw: int | None
     own_krw: int | None
@@ -565,6 +568,7 @@ def forecast(
         raise queries.missing()
     said = queries.forecast(offer, gpus, limit_s, tasks)
     facts = {field.name: getattr(said, field.name) for field in fields(said)}
+    facts |= {"resource": offer.allocation.resource.code, "partition": offer.partition.name}
     return {**facts, "maintenance": maintenance_out(said.reach) if said.reach else None}
 
 

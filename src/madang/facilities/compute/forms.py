@@ -281,8 +281,9 @@ def _files(kept: Sequence[ProjectFile]) -> list[tuple[str, str]]:
 
 def _line_of(offer: Offer) -> str:
     row = offer.allocation
-    return _("%(resource)s · %(grant)s (%(number)s) · %(left)s left") % {
+    return _("%(resource)s (%(partition)s) · %(grant)s (%(number)s) · %(left)s left") % {
         "resource": row.resource.name,
+        "partition": offer.partition.name,
         "grant": row.grant.title,
         "number": row.grant.number,
         "left": amounts.left(offer.left, row.resource.unit),

@@ -65,7 +65,6 @@ class Partition(models.Model):
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["cluster", "name"], name="a_partition_once_in_a_cluster"),
-            models.UniqueConstraint(fields=["cluster", "gpu_type"], name="a_gpu_type_once_in_a_cluster"),
             models.CheckConstraint(name="job_fits_its_partition", condition=Q(most_gpus__lte=models.F("gpus"))),
         ]
 

@@ -467,9 +467,12 @@ def places(partitions: QuerySet[Partition] | None = None) -> list[Place]:
 
 
 def _place(partition: Partition, watch: Watch | None, rate: Rate | None) -> Place:
-    slots = (watch.health if watch else {}).get("slots")
+    health = watch.health if watch else {}
+    # Several partitions may have GPUs of a type: where the engine counts them apart, each has its own.
+    slots, own = health.get("slots"), health.get("partitions")
     none = {"busy": 0, "queued": 0, "slots": partition.gpus if slots is None else 0}
-    count = next((row for row in slots or () if row["gpu_type"] == partition.gpu_type), none)
+    counts = slots or () if own is None else [row for row in own if row["partition"] == partition.name]
+    count = next((row for row in counts if row["gpu_type"] == partition.gpu_type), none)
     closed = max(0, partition.gpus - count.get("slots", partition.gpus) + count.get("closed", 0))
     windows = maintenance.reaching(watch, partition.name)
     return Place(partition, count["busy"], count["queued"], watch, rate, windows, closed)

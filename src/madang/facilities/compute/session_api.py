@@ -66,6 +66,7 @@ class SessionOut(Schema):
     person: str
     gpus: int
     gpu_type: str
+    partition: str
     limit_s: int
     idle_s: int
     held: int
@@ -87,7 +88,9 @@ class SessionsOut(Schema):
 def session_out(row: Session, moment: datetime) -> dict[str, Any]:
     job = row.job
     return {
-        **{name: getattr(job, name) for name in ("uuid", "outcome", "gpus", "gpu_type", "limit_s", "held")},
+        **{
+            name: getattr(job, name) for name in ("uuid", "outcome", "gpus", "gpu_type", "partition", "limit_s", "held")
+        },
         **{name: getattr(job, name) for name in ("submitted_at", "started_at", "ended_at")},
         "kind": row.kind.code,
         "name": row.kind.name,

@@ -54,6 +54,15 @@ def test_a_resource_has_one_partition_and_a_cluster_each_name_once():
     assert list(refused(make.cluster, code=row.cluster.code)) == ["code"]
 
 
+def test_on_this_machine_the_gpus_of_a_type_are_one_partition_and_the_refusal_names_it():
+    row = make.partition(name="short", gpu_type="h100", gpus=2, most_gpus=2)
+    with pytest.raises(Refused, match="“short” has those of this type") as answer:
+        make.partition(row.cluster, gpu_type="h100", gpus=4)
+    assert list(answer.value.errors) == ["gpu_type"]
+    assert (Partition.objects.count(), slots(row.cluster.code)) == (1, [("h100", 0, True), ("h100", 1, True)])
+    assert make.partition(row.cluster, gpu_type="a100").gpu_type == make.partition(gpu_type="a100").gpu_type
+
+
 def test_a_connection_of_its_own_is_told_what_the_address_of_the_database_says(monkeypatch):
     options = {"sslmode": "prefer", "connect_timeout": "7", "application_name": "madang", "pool": {"max_size": 8}}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", connection.settings_dict["OPTIONS"] | options)

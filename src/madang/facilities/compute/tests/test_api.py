@@ -48,6 +48,8 @@ def test_a_job_by_the_api_from_balance_to_log():
     asked = {"allocation": row.pk, "gpus": 2, "limit_s": 61}
     forecast = client.get(f"{BASE}/forecast", asked).json()
     assert forecast == {
+        "resource": row.resource.code,
+        "partition": row.resource.partition.name,
         "held": 240,
         "krw": 134,
         "own_krw": None,

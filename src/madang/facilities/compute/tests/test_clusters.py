@@ -12,10 +12,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from madang.catalog.tests import make as catalog
 from madang.engines.base import Limits, Outcome, RunKey, Unavailable, UsageRow
 from madang.facilities.compute import clusters, host, queries
 from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
 from madang.facilities.compute.tests import make
+from madang.facilities.compute.tests.test_api import BASE, program
 from madang.facilities.compute.tests.test_pages import browser
 from madang.identity.tests import make as identity
 from madang.jobs.models import Job, Stray, Watch
@@ -194,3 +196,47 @@ def test_the_gpus_of_a_partition_that_is_declared_are_not_called_real_whatever_t
     text = browser(identity.operator()).get(reverse("compute:health")).content.decode()
     found = dict(re.findall(r'<th scope="row">(\w+)</th>.*?<td>([^<]*)</td></tr>', text))
     assert found == {"a100": "real", "h100": "declared, not real"}
+
+
+def test_partitions_of_one_gpu_type_are_told_apart_by_name_in_form_forecast_price_and_charge(slurm):
+    short = make.partition(slurm, name="h100-short", gpu_type="h100", gpus=16, most_gpus=8, longest_s=3600)
+    long = make.partition(slurm, name="h100-long", gpu_type="h100", gpus=8, most_gpus=8, longest_s=6 * 3600)
+    for row, price in ((short, 2000), (long, 5000)):
+        catalog.rate(row.resource, price_krw=price)
+    first = make.allocation(short)
+    second = make.allocation(long, grant=first.grant)
+    person = jobs.holder(first)
+    named(slurm, person, "kim")
+    counted = {"gpu_type": "h100", "declared": False, "closed": 0}
+    own = [
+        {**counted, "partition": "h100-short", "slots": 16, "busy": 16, "queued": 3},
+        {**counted, "partition": "h100-long", "slots": 8, "busy": 2, "queued": 0},
+    ]
+    health = {"lag_s": 1, "sandbox": True, "kept_apart": True, "partitions": own}
+    health["slots"] = [{**counted, "slots": 24, "busy": 18, "queued": 3}]
+    Watch.objects.create(engine="gwangju", answered_at=now(), health=health)
+
+    client, program_of = browser(person), program(person)
+    for row, place, krw, start, free in ((first, short, 4000, "waits", 0), (second, long, 10_000, "now", 6)):
+        page = client.post("/compute/jobs/new/", {"allocation": row.pk, "gpus": 2, "limit_s": 60, "calculate": "1"})
+        labels = dict(page.context["form"].fields["allocation"].choices)
+        assert [name in label for label in labels.values() for name in ("h100-short", "h100-long")] == [1, 0, 0, 1]
+        assert (page.context["forecast"].krw, page.context["forecast"].start) == (krw, start)
+        assert f"(<bdi>{place.name}</bdi>)" in page.content.decode().split('role="status"')[-1]
+        said = program_of.get(f"{BASE}/forecast", {"allocation": row.pk, "gpus": 2, "limit_s": 3600}).json()
+        assert (said["partition"], said["resource"], said["krw"], said["start"], said["free"]) == (
+            *(place.name, place.resource.code, krw, start, free),
+        )
+        job = make.job(row, person, gpus=2, limit_s=3600)
+        assert (job.partition, job.gpu_type, jobs.balance(row)[0]) == (place.name, "h100", 7200)
+        assert f"(<bdi>{place.name}</bdi>)" in client.get(reverse("compute:job", args=[job.uuid])).content.decode()
+        assert program_of.get(f"{BASE}/jobs/{job.uuid}").json()["partition"] == place.name
+    there = {row["partition"]: row for row in program_of.get(f"{BASE}/partitions").json()["items"]}
+    assert {name: (row["busy"], row["queued"], row["closed"]) for name, row in there.items()} == {
+        "h100-short": (16, 3, 0),
+        "h100-long": (2, 0, 0),
+    }
+    health["partitions"] = own[1:]  # all of the other one's nodes are gone
+    Watch.objects.update(health=health)
+    there = {row["partition"]: row["closed"] for row in program_of.get(f"{BASE}/partitions").json()["items"]}
+    assert there == {"h100-short": 16, "h100-long": 0}
