@@ -18,6 +18,7 @@ from madang.twin.cluster import Machine
 from madang.twin.demand import DAY_S, Program, fitting, generate, jobs_a_day, under_way
 from madang.twin.errors import BadInput
 from madang.twin.measure import SIZES
+from madang.twin.policies import has_kernel
 from madang.twin.processes import on_processes
 from madang.twin.sure import Band, band
 from madang.twin.world import Failures, Patience
@@ -281,6 +282,8 @@ def run(
 
     Raises BadInput, and Stopped.
     """
+    if not has_kernel():
+        raise BadInput("a plan needs the extra “twin”: pip install 'madang[twin]'")
     todo = points(plan)
     found: dict[tuple[int, int], dict[str, Any]] = {}
     calls = [(plan, quarter, seed) for quarter, seed in todo]

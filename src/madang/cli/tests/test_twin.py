@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -160,6 +162,26 @@ def test_a_plan_is_simulated_from_its_file(tmp_path):
     path.write_text("gpus = 16\n", encoding="utf-8")
     wrong = ask("plan", path)
     assert (wrong.exit_code, "start is a day like" in wrong.stderr) == (2, True)
+
+
+WITHOUT = """
+import sys
+sys.modules["numba"] = sys.modules["numpy"] = None
+from madang.cli import app
+app()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_a_plan_says_what_it_needs_where_that_is_not_installed(tmp_path, options):
+    demand = '[[demand]]\nname = "a"\nshape = "helios"\ngpu_hours_a_day = 300\n'
+    path = tmp_path / "plan.toml"
+    path.write_text(f"start = 2027-01-01\ngpus = 16\nquarters = 1\nseeds = 1\n{demand}", encoding="utf-8")
+    command = [sys.executable, "-c", WITHOUT, "twin", "plan", str(path), *options]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "a plan needs the extra “twin”: pip install 'madang[twin]'" in said.stderr
+    assert "Traceback" not in said.stderr
 
 
 SITE = """
