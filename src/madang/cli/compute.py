@@ -431,7 +431,7 @@ def job(uuid: JobId, of_all: OfAll = False, json: Json = False) -> None:
     if json:
         as_json(found)
     else:
-        known = {key: value for key, value in found.items() if value not in ("", None)}
+        known = {key: value for key, value in found.items() if value not in ("", None, [])}
         table(["", ""], ([key, here(value) if key.endswith("_at") else value] for key, value in known.items()))
 
 
@@ -835,8 +835,12 @@ def check(json: Json = False) -> None:
     elif troubles:
         table(["cluster", "alarm", "what"], troubles)
     if troubles:
-        fail(f"{len(troubles)} alarms; see the health of the engines", REFUSED)
-    say(f"{len(found['items'])} clusters answer, and nothing is wrong")
+        fail(f"{_count(troubles, 'alarm')}; see the health of the engines", REFUSED)
+    say(f"{_count(found['items'], 'cluster')} answered, and nothing is wrong")
+
+
+def _count(things: Sequence[Any], name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
 SILENT = {"code": "silent", "text": ""}

@@ -270,6 +270,13 @@ class Watch(models.Model):
     coming: list[dict[str, Any]]  # its maintenance, and the database's clock: where `queries.watches` has read it
     moment: datetime
 
+    @property
+    def alarms(self) -> list[dict[str, str]]:
+        """What is wrong, each a code and a text: what the engine warns of, and what it was told and hasn't done."""
+        told = {"budgets_held": self.drift.get("held"), "maintenance_held": self.windows_held}
+        held = [{"code": code, "text": why} for code, why in told.items() if why]
+        return [*self.health.get("warnings", []), *held]
+
 
 class NodeWish(models.TextChoices):
     NONE = "", ""

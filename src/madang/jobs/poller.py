@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Count, Q, Value
 
-from madang.engines.base import START, Cursor, EngineError, Limits, Unavailable
+from madang.engines.base import START, Conflict, Cursor, Diff, EngineError, Limits, Rejected, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
 from madang.jobs import actions, again, engines, maintenance, nodes, parcels
 from madang.jobs.models import LIVE, Job, JobState, Run, Stray, Watch
@@ -101,7 +101,8 @@ def _for_people(name: str) -> tuple[dict[str, str], ...]:
     said = {"strays": "runs that belong to nobody", "excess": "runs charged beyond their end"}
     counted = (rows.order_by().annotate(many=Count("id")) for rows in (strays, charged))
     found = next(counted).union(next(counted), all=True)
-    return tuple({"code": row["code"], "text": f"{said[row['code']]}: {row['many']}"} for row in found)
+    # Counting without a GROUP BY, as Django leaves out one of a constant, answers where there is nothing, too.
+    return tuple({"code": row["code"], "text": f"{said[row['code']]}: {row['many']}"} for row in found if row["many"])
 
 
 def _due(watch: Watch, every_s: float) -> bool:
@@ -128,16 +129,20 @@ def _budgets(watch: Watch, engine: engines.EngineWithFiles) -> None:
     """Tell the engine what its budgets are: at once where that costs nothing, else every few seconds; and where nothing
     has changed, only now and then."""
     moment = watch.asked_at or now()
-    if watch.budgets_at and moment - watch.budgets_at < timedelta(seconds=engine.sync_every_s):
+    last = watch.compared_at if watch.drift.get("held") else watch.budgets_at
+    if last and moment - last < timedelta(seconds=engine.sync_every_s):
         return
     wanted = engines.budgets(watch.engine)
     digest = hashlib.sha256(repr(wanted).encode()).hexdigest()
     if watch.compared_at is None or digest != watch.budgets or moment - watch.compared_at >= COMPARED:
-        drift = engine.sync(wanted, apply=True)
+        try:
+            drift = engine.sync(wanted, apply=True)
+        except (Conflict, Rejected) as refused:  # what else is to be done at this look is done
+            drift = Diff(held=refused.message)
         watch.drift = asdict(drift)
         watch.compared_at = moment
         if drift.held or not drift.applied:
-            return  # seen on the operator's page, and tried again at the next look
+            return  # seen on the operator's page, and tried again soon
         watch.budgets = digest
     watch.budgets_at = moment
 

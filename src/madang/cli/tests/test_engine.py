@@ -25,17 +25,24 @@ def operates(world):
 
 def test_a_site_that_is_well_is_said_so_and_a_silent_cluster_is_an_alarm(operates, world):
     silent = operates("engine", "check")
-    assert (silent.exit_code, "silent" in silent.stdout, "1 alarms" in silent.stderr) == (1, True, True)
+    assert (silent.exit_code, "silent" in silent.stdout, "madang: 1 alarm;" in silent.stderr) == (1, True, True)
     cluster = world.allocation.resource.partition.cluster.code
     Watch.objects.create(engine=cluster, answered_at=now(), lag_s=0.1, health={"warnings": []})
     well = operates("engine", "check")
-    assert (well.exit_code, well.stdout, "1 clusters answer" in well.stderr) == (0, "", True)
+    assert (well.exit_code, well.stdout, "1 cluster answered" in well.stderr) == (0, "", True)
     alarm = {"code": "nodes_down", "text": "these nodes don't answer: n1, n2"}
     Watch.objects.update(health={"warnings": [alarm]})
     ill = operates("engine", "check", "--json")
     (row,) = json.loads(ill.stdout)["items"]
     assert (ill.exit_code, row["cluster"], row["silent"], row["alarms"][0]["code"]) == (1, cluster, False, "nodes_down")
     assert "n1, n2" in row["alarms"][0]["text"]
+    held = {"held": "made by somebody else on this cluster: allocation-1"}
+    Watch.objects.update(health={"warnings": []}, drift=held, windows_held="Invalid node name specified")
+    stuck = operates("engine", "check")
+    assert (stuck.exit_code, "2 alarms;" in stuck.stderr) == (1, True)
+    assert all(
+        word in stuck.stdout for word in ("budgets_held", "maintenance_held", "allocation-1", "Invalid node name")
+    )
 
 
 def test_an_operator_ends_a_tenants_job_with_a_reason_that_its_owner_reads(operates, world):

@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from madang.engines.base import Conflict, Diff, Limits, Rejected
+from madang.engines.base import Diff, Limits, Rejected
 from madang.engines.slurm.commands import Commands
 
 OURS = "madang"
+FLAGS = ("NoDecay", "DenyOnLimit")
 GROUP = 1000  # names in one command
 FEW = 20  # so many budgets may be closed at once without a person
 SHARE_CLOSED = 0.05  # and so large a part of those that are open
+NOT_OURS = "made by somebody else on this cluster: "
 Member = tuple[str, str, str]  # account, user, partition
 
 
@@ -26,6 +28,7 @@ class Observed:
     """What the cluster has. Limits in GPU-minutes, None = none."""
 
     limits: dict[str, int | None] = field(default_factory=dict)
+    loose: set[str] = field(default_factory=set)  # budgets that somebody took a flag of FLAGS from
     foreign: set[str] = field(default_factory=set)  # QOS and accounts that somebody else made
     accounts: set[str] = field(default_factory=set)
     shares: dict[str, int] = field(default_factory=dict)
@@ -44,23 +47,25 @@ class Wanted:
 def reconcile(
     commands: Commands, cluster: str, wanted: Sequence[Limits], counted: Mapping[str, int], *, apply: bool
 ) -> Diff:
-    """`counted`: GPU-seconds that Slurm has counted against each budget so far. Raises Rejected for names that can't be
-    one, Conflict for those that somebody else made."""
+    """`counted`: GPU-seconds that Slurm has counted against each budget so far. What is of a name that somebody else
+    made is left as it is, and said; the rest is done. Raises Rejected for names that can't be one."""
     target = _target(wanted, counted)
     found = observe(commands, cluster)
     theirs = found.foreign & (target.limits.keys() | target.shares.keys())
+    held = f"{NOT_OURS}{', '.join(sorted(theirs)[:5])}" if theirs else ""
     if theirs:
-        raise Conflict("foreign_name", f"made by somebody else on this cluster: {', '.join(sorted(theirs)[:5])}")
+        target = _target([limit for limit in wanted if theirs.isdisjoint((limit.account, limit.budget))], counted)
     before = diff(target, found)
     if not apply or not (before.missing or before.changed):
-        return Diff(before.missing, before.changed, before.extra, applied=apply)
+        return Diff(before.missing, before.changed, before.extra, applied=apply and not held, held=held)
     closing = [b for b, limit in target.limits.items() if limit == 0 and found.limits.get(b, 0) != 0]
     if len(closing) > max(FEW, SHARE_CLOSED * sum(limit != 0 for limit in found.limits.values())):
         return Diff(before.missing, before.changed, before.extra, held=f"would close {len(closing)} budgets at once")
     for command in changes(target, found, cluster):
         commands.write(*command)
     after = diff(target, observe(commands, cluster))
-    return Diff(before.missing, before.changed, before.extra, applied=not (after.missing or after.changed))
+    applied = not (after.missing or after.changed or held)
+    return Diff(before.missing, before.changed, before.extra, applied=applied, held=held)
 
 
 def _target(wanted: Sequence[Limits], counted: Mapping[str, int]) -> Wanted:
@@ -91,8 +96,10 @@ def observe(commands: Commands, cluster: str) -> Observed:
     fields = "format=Name,Flags,GrpTRESMins,Description"
     for line in commands.read("sacctmgr", "-nP", "show", "qos", fields).splitlines():
         name, flags, minutes, description = line.split("|", 3)
-        if description == OURS and "NoDecay" in flags:
+        if description == OURS:
             found.limits[name] = _gpu_minutes(minutes)
+            if not set(FLAGS) <= set(flags.split(",")):
+                found.loose.add(name)
         else:
             found.foreign.add(name)
     said = commands.read("sacctmgr", "-nP", "show", "account", "format=Account,Description")
@@ -128,6 +135,7 @@ def diff(target: Wanted, found: Observed) -> Diff:
     missing |= {f"account:{a}" for a in target.shares if a not in found.accounts or a not in found.shares}
     missing |= {_said(member) for member in target.members if member not in found.members}
     changed = {b for b, limit in target.limits.items() if b in found.limits and found.limits[b] != limit}
+    changed |= found.loose & target.limits.keys()
     for account, share in target.shares.items():
         if account in found.shares and (
             found.shares[account] != share or (account in found.closed) != (account in target.closed)
@@ -160,7 +168,10 @@ def changes(target: Wanted, found: Observed, cluster: str) -> list[list[str]]:
     done: list[list[str]] = []
     add, modify = ["sacctmgr", "-iQ", "add"], ["sacctmgr", "-iQ", "modify"]
     for names in _groups(b for b in target.limits if b not in found.limits):
-        done.append([*add, "qos", names, "Flags=NoDecay,DenyOnLimit", "GrpTRESMins=gres/gpu=0", f"Description={OURS}"])
+        flags = f"Flags={','.join(FLAGS)}"
+        done.append([*add, "qos", names, flags, "GrpTRESMins=gres/gpu=0", f"Description={OURS}"])
+    for names in _groups(found.loose & target.limits.keys()):
+        done.append([*modify, "qos", "where", f"name={names}", "set", f"Flags+={','.join(FLAGS)}"])
     limits: dict[int | None, list[str]] = defaultdict(list)
     for budget, minutes in target.limits.items():
         if found.limits.get(budget, 0) != minutes:

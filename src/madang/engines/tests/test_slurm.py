@@ -279,8 +279,9 @@ def test_who_leaves_can_submit_nothing_more_and_names_of_others_are_not_touched(
     assert rig.engine.sync([rig.limits()], apply=True).applied
     with pytest.raises(Rejected):
         bare(rig, user=1)
-    with pytest.raises(Conflict):
-        rig.engine.sync([Limits("root", "normal")], apply=True)
+    theirs = rig.engine.sync([rig.limits(), Limits("root", "b-8"), Limits("a-8", "normal")], apply=True)
+    assert (theirs.applied, theirs.held) == (False, f"{accounts.NOT_OURS}normal, root")
+    assert "b-8" not in accounts.observe(rig.commands, rig.cluster.name).limits
     with pytest.raises(Rejected):
         rig.engine.sync([Limits("Upper", "b-9")], apply=True)
 
@@ -295,6 +296,26 @@ def up_again(rig, *names):
         return not out
 
     rig.until(up)
+
+
+@ON_SLURM
+def test_a_budget_that_is_changed_or_deleted_by_hand_is_mended_and_keeps_nobody_from_theirs(rig):
+    many = [Limits("a-hand", f"b-hand{n}", gpu_seconds=6000) for n in range(3)]
+    assert rig.engine.sync(many, apply=True).applied
+    by_hand = ("sacctmgr", "-iQ", "modify", "qos", "b-hand0", "set")
+    rig.cluster.command(*by_hand, "Flags-=NoDecay")
+    mended = rig.engine.sync(many, apply=True)
+    assert (mended.changed, mended.applied) == (("b-hand0",), True)
+    assert accounts.observe(rig.commands, rig.cluster.name).loose.isdisjoint({"b-hand0"})
+    rig.cluster.command("sacctmgr", "-iQ", "delete", "qos", "b-hand1")
+    assert rig.engine.sync(many, apply=True).missing == ("b-hand1",)
+    rig.cluster.command(*by_hand, "Description=mine")
+    more = [replace(limit, gpu_seconds=7200) for limit in many]
+    stuck = rig.engine.sync(more, apply=True)
+    assert (stuck.changed, stuck.held) == (("b-hand1", "b-hand2"), f"{accounts.NOT_OURS}b-hand0")
+    assert {accounts.observe(rig.commands, rig.cluster.name).limits[f"b-hand{n}"] for n in (1, 2)} == {120}
+    rig.cluster.command(*by_hand, "Description=madang")
+    assert (rig.engine.sync(more, apply=True).changed, rig.engine.sync(more, apply=True).changed) == (("b-hand0",), ())
 
 
 @ON_SLURM

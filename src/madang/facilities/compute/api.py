@@ -514,9 +514,7 @@ def health(request: HttpRequest) -> dict[str, Any]:
                 "silent": row.silent,
                 **{name: getattr(row.watch, name, None) for name in ("answered_at", "lag_s", "budgets_at")},
                 "error": row.watch.error if row.watch else "",
-                "alarms": [
-                    {"code": alarm["code"], "text": words.warning(alarm)} for alarm in row.health.get("warnings", [])
-                ],
+                "alarms": [{"code": alarm["code"], "text": words.warning(alarm)} for alarm in row.alarms],
             }
             for row in state.clusters
         ],

@@ -6,7 +6,6 @@ Asked for by a token in the server's settings; without one there is no such page
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from madang.jobs import queries as jobs
-from madang.jobs.models import Stray
+from madang.jobs.models import Stray, Watch
 from madang.workflow.moment import now
 
 __all__ = ["CONTENT_TYPE", "text"]
@@ -46,7 +45,7 @@ class Clusters(Collector):
             "madang_engine_warnings",
             "Warnings of the engine, by code: 1 while it stands",
             ["engine", "code"],
-            [([name, code], 1) for name, health in healths.items() for code in _codes(health)],
+            [([name, code], 1) for name, watch in watches.items() for code in _codes(watch)],
         )
         for what, text in (("slots", "GPUs there are"), ("busy", "GPUs in use"), ("queued", "tasks in the queue")):
             rows = [
@@ -77,8 +76,8 @@ def _family(name: str, text: str, labels: list[str], rows: list[tuple[list[str],
     return family
 
 
-def _codes(health: dict[str, Any]) -> list[str]:
-    return sorted({warning["code"] for warning in health.get("warnings", [])})
+def _codes(watch: Watch) -> list[str]:
+    return sorted({alarm["code"] for alarm in watch.alarms})
 
 
 def text() -> bytes:

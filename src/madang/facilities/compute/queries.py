@@ -502,10 +502,14 @@ class ClusterState:
         return self.watch.health if self.watch else {}
 
     @property
+    def alarms(self) -> list[dict[str, str]]:
+        return self.watch.alarms if self.watch else []
+
+    @property
     def drifted(self) -> int:
-        """How much of its budgets was otherwise than wanted when they were last compared."""
+        """How much of its budgets was otherwise than wanted when they were last compared, and was mended."""
         drift = self.watch.drift if self.watch else {}
-        return len(drift.get("missing", ())) + len(drift.get("changed", ()))
+        return 0 if drift.get("held") else len(drift.get("missing", ())) + len(drift.get("changed", ()))
 
 
 @dataclass(frozen=True)

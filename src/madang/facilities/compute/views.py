@@ -71,10 +71,7 @@ def partition(request: HttpRequest, code: str) -> HttpResponse:
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
     state = queries.health(request.user)
-    warnings = {
-        row.cluster.code: [words.warning(warning) for warning in row.health.get("warnings", [])]
-        for row in state.clusters
-    }
+    warnings = {row.cluster.code: [words.warning(alarm) for alarm in row.alarms] for row in state.clusters}
     operates = access_of(request.user).holds(Role.OPERATOR)
     context = {
         "state": state,

@@ -9,9 +9,11 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from madang.engines.slurm.accounts import NOT_OURS
 from madang.jobs.maintenance import Reach
 from madang.web.templatetags.madang import seoul
 
+SAID = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL")  # what the outcome says already
 MAINTENANCE = ("Maintenance", "ReqNodeNotAvail", "NodesOut")  # why a job waits, where it may be for a maintenance
 
 
@@ -63,6 +65,12 @@ def why(reason: str) -> str:
         "its process was gone and had not said how it ended": _("Its process was gone and had not said how it ended."),
         "its folder is gone": _("Its folder is gone."),
         "the sandbox did not start; its last words are in the log": _("The sandbox did not start: see the log."),
+        "DEADLINE": _("Its deadline on the cluster had passed."),
+        "REVOKED": _("The cluster withdrew it."),
+        "REQUEUED": _("It was put back into the queue on the cluster."),
+        "BOOT_FAIL": _("Its node did not come up."),
+        "forgotten by Slurm": _("The cluster's controller forgot it, and it gave no sign of life."),
+        **dict.fromkeys(SAID, ""),
     }
     if reason.startswith("could not start: "):
         return _("It could not start: %(why)s") % {"why": reason.removeprefix("could not start: ")}
@@ -81,6 +89,12 @@ def reason(given: str) -> str:
 def warning(row: dict[str, Any]) -> str:
     """A warning of an engine, {code, text}: what it means, and what it names."""
     code, text = row.get("code", ""), row.get("text", "")
+    if code == "budgets_held":
+        return _held(text)
+    if code == "maintenance_held":
+        return _("It doesn't take its maintenance, and is told again every few seconds. It says: %(why)s") % {
+            "why": text
+        }
     if said := _of_clusters(code):
         return f"{said} {text.partition(': ')[2]}".strip()
     return {
@@ -92,6 +106,22 @@ def warning(row: dict[str, Any]) -> str:
         "declared": _("Some slots are only declared: runs on them see no GPU."),
         "no_slots": _("It has no slots."),
     }.get(code, text)
+
+
+def _held(why: str) -> str:
+    """Why budgets of a cluster aren't as wanted."""
+    if why.startswith(NOT_OURS):
+        return _(
+            "Its budgets or accounts of these names are somebody else's, so they are left as they are and nobody can "
+            "work with them: %(names)s. If they are Madang's, describe them as “madang” again; else they need "
+            "other names."
+        ) % {"names": why.removeprefix(NOT_OURS)}
+    if "budgets at once" in why:
+        return _(
+            "So many changes at once need a person (%(why)s). Look at what was closed, then change it on the cluster "
+            "by hand."
+        ) % {"why": why}
+    return _("Its budgets aren't as wanted, and it is told again every few seconds. It says: %(why)s") % {"why": why}
 
 
 def _of_clusters(code: str) -> str:

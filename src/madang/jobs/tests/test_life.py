@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from django.utils.timezone import now
 
-from madang.engines.base import HELD_BACK, Outcome, RunKey, State, Unavailable
+from madang.engines.base import HELD_BACK, Conflict, Outcome, RunKey, State, Unavailable
 from madang.jobs import actions, poller, queries
-from madang.jobs.models import Job, JobState, Run, Task, Watch
+from madang.jobs.models import Job, JobState, Run, Stray, Task, Watch
 from madang.jobs.tests import make
 from madang.ledger import actions as ledger_actions
 from madang.ledger import queries as ledger
@@ -197,6 +197,32 @@ def test_unknown_is_not_ended_and_comes_right_again(paper):
     paper.end(job, seconds=20)
     poller.look()
     assert (again(job).outcome, make.balance(row)) == ("completed", (0, 20, TEN_HOURS - 20))
+
+
+def test_budgets_that_are_refused_are_said_and_keep_nobody_from_the_rest(paper, monkeypatch):
+    job = make.job(make.allocation())
+    long_ago(job)
+
+    def refuse(wanted, apply):
+        raise Conflict("foreign_name", "made by somebody else: allocation-1")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(paper, "sync", refuse)
+        poller.look()
+    watch = Watch.objects.get()
+    assert (watch.drift["held"], watch.budgets_at) == ("made by somebody else: allocation-1", None)
+    assert (again(job).state, paper.submissions) == ("submitted", 1)
+    poller.look()
+    watch.refresh_from_db()
+    assert (watch.drift["held"], watch.budgets_at) == ("", watch.asked_at)
+
+
+def test_where_nothing_waits_for_an_operator_there_is_no_warning_of_it(paper):
+    poller.look()
+    assert Watch.objects.get().health["warnings"] == []
+    Stray.objects.create(key="paper:1", engine="paper", budget="x", gpu_seconds=1, ended_at=now())
+    poller.look()
+    assert Watch.objects.get().health["warnings"] == [{"code": "strays", "text": "runs that belong to nobody: 1"}]
 
 
 def test_one_missed_answer_changes_nothing(paper):

@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from madang.engines.local.dispatcher import WORDS
+from madang.engines.slurm.accounts import NOT_OURS
 from madang.facilities.compute import words
 from madang.facilities.compute.tests import make
 from madang.jobs.actions import end_all
@@ -30,6 +31,28 @@ def test_nodes_that_are_known_to_be_drained_are_not_said_to_be_silent():
         assert words.waits("NodesDrained") == (
             "The nodes that it needs are drained: they start nothing until the operator lets them."
         )
+
+
+@pytest.mark.parametrize("said", ["DEADLINE", "REVOKED", "REQUEUED", "BOOT_FAIL", "forgotten by Slurm"])
+def test_what_slurm_says_of_an_end_is_said_in_korean_and_no_outcome_twice(said):
+    with translation.override("ko"):
+        assert words.why(said).endswith("습니다.")
+    assert {words.why(outcome) for outcome in ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL")} == {
+        ""
+    }
+
+
+def test_what_a_cluster_was_told_and_has_not_done_is_said_in_korean():
+    alarms = [
+        {"code": "budgets_held", "text": f"{NOT_OURS}allocation-1"},
+        {"code": "budgets_held", "text": "would close 40 budgets at once"},
+        {"code": "budgets_held", "text": "Slurm knows names in small letters only: X"},
+        {"code": "maintenance_held", "text": "Invalid node name specified"},
+    ]
+    with translation.override("ko"):
+        said = [words.warning(alarm) for alarm in alarms]
+    names = ("allocation-1", "would close 40", "small letters only: X", "Invalid node name specified")
+    assert all(name in text and "니다" in text for text, name in zip(said, names, strict=True)), said
 
 
 def test_what_an_engine_says_freely_is_shown_as_it_is():
