@@ -25,6 +25,7 @@ MAX_INLINE = 64 << 20  # bytes of all files that are given by content
 MAX_FILES = 1000
 MAX_TASKS = 10_000
 MAX_LIMIT_S = 90 * 86_400
+ENDED = "Accounting"  # the reason of a run that is over, and of which the accounting hasn't said yet how
 HELD_BACK = "JobHeldAdmin"  # why a run waits that `hold_back` keeps, in Slurm's word
 APART_S = 5.0  # clocks that differ more are worth a warning: NTP keeps them within a second
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # accounts, budgets, users, partitions, GPU types
@@ -208,10 +209,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that has not ended. `reason` says why it waits: Resources, Priority, ArrayLimit, BudgetClosed,
-    DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this, some that), or the word of the
-    cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's forecast; None where it
-    makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the engine's id.
+    """A run that has not ended, or whose end isn't accounted for yet (ENDED). `reason` says why it waits: Resources,
+    Priority, ArrayLimit, BudgetClosed, DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this, some
+    that), or the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's
+    forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the
+    engine's id.
     """
 
     key: RunKey

@@ -18,6 +18,7 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from madang.engines.base import (
+    ENDED,
     Conflict,
     InputFile,
     JobSpec,
@@ -366,6 +367,8 @@ def observe(engine: str, snapshot: Snapshot, *, asked_at: datetime) -> list[Job]
         if runs := alive.get(job.uuid):
             began = [run.started_at for run in runs if run.state is not State.QUEUED and run.started_at]
             waits = next((run.reason for run in runs if run.state is State.QUEUED), "")[:40]
+            if all(run.reason == ENDED for run in runs):
+                waits = ENDED
             _seen(job, started_at=min(began, default=None), waits=waits, again=any(run.key.restart for run in runs))
         elif snapshot.complete and job.told_at and job.told_at + SETTLING < asked_at and job.state != JobState.ACCEPTED:
             if job.state == JobState.UNKNOWN:
@@ -419,6 +422,8 @@ def _seen(job: Job, *, started_at: datetime | None, waits: str, again: bool) -> 
         if job.state != JobState.RUNNING:
             with _step(job, "start") as fields:
                 fields.update(started_at=started_at, waits="", place=None, expected_at=None)
+        elif (waits == ENDED) != (job.waits == ENDED):
+            Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(waits=ENDED if waits == ENDED else "")
     elif job.state in (JobState.SUBMITTED, JobState.UNKNOWN):
         with _step(job, "queue") as fields:
             fields.update(waits=waits)

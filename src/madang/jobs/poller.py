@@ -57,14 +57,17 @@ def look() -> None:
 
 
 def reconcile(name: str) -> None:
-    """Snapshot first, then usage, then what the two say together, then what was left undone."""
+    """Snapshot first, then usage, then what the two say together, then what was left undone.
+
+    Where only the accounting doesn't answer, what lives is seen all the same, and nobody is taken for forgotten.
+    """
     watch, _made = Watch.objects.get_or_create(engine=name)
     watch.asked_at = now()
     try:
         engine = engines.engine_named(name)
         snapshot = engine.poll()
         maintenance.tell(watch, engine)  # also while the accounting is away: it may be what is mended
-        _usage(watch, engine)
+        heard = _usage(watch, engine)
         forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
         again.keep_back(engine, name, snapshot)
         if _due(watch, engine.sync_every_s):
@@ -77,8 +80,9 @@ def reconcile(name: str) -> None:
         watch.lag_s, watch.error = snapshot.lag_s, ""
         if snapshot.complete:
             watch.answered_at = watch.asked_at
-        _budgets(watch, engine)
-        _left_undone(engine, name, watch.asked_at, forgotten)
+        if heard:
+            _budgets(watch, engine)
+        _left_undone(engine, name, watch.asked_at, forgotten if heard else [])
     except Unavailable as silent:
         watch.error = silent.message[:400]
         if watch.answered_at is None or watch.answered_at + SILENT < watch.asked_at:
@@ -113,16 +117,22 @@ def _due(watch: Watch, every_s: float) -> bool:
     return watch.asked_at.timestamp() // every_s != watch.answered_at.timestamp() // every_s
 
 
-def _usage(watch: Watch, engine: engines.EngineWithFiles) -> None:
-    """Record what ended. The cursor moves only over what is recorded; a row that fails is asked for again next time."""
+def _usage(watch: Watch, engine: engines.EngineWithFiles) -> bool:
+    """Record what ended; False where the accounting doesn't answer, which the engine's health says. The cursor moves
+    only over what is recorded; a row that fails is asked for again next time."""
     for _page in range(MOST_PAGES):
-        page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
+        try:
+            page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
+        except Unavailable as silent:
+            logger.info("the accounting of %s: %s", watch.engine, silent.message)
+            return False
         parcels.record_usage(watch.engine, page.rows)
         if page.next != watch.cursor:
             watch.cursor = page.next
             watch.save(update_fields=["cursor"])
         if not page.more:
-            return
+            break
+    return True
 
 
 def _budgets(watch: Watch, engine: engines.EngineWithFiles) -> None:

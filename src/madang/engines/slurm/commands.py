@@ -22,6 +22,7 @@ from madang.engines.base import Rejected, Unavailable
 
 READ_S = 20.0  # seconds that a question may take
 PAUSE_S = 5.0  # seconds that nothing is asked after a cluster didn't answer
+ACCOUNTING = ("sacct", "sacctmgr")  # what slurmdbd answers, not the controller
 LEAST_UID = 10_000  # below it are the accounts of the system and of its operators
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -52,10 +53,17 @@ class Breaker:
 
 
 class Commands:
-    """The commands of one cluster, which `conf` (its slurm.conf) names. Only root can act for other users."""
+    """The commands of one cluster, which `conf` (its slurm.conf) names. Only root can act for other users.
+
+    The accounting has a breaker of its own: while it is silent, the controller still says what lives.
+    """
 
     def __init__(self, conf: Path, *, breaker: Breaker | None = None, least_uid: int = LEAST_UID) -> None:
         self.conf, self.breaker, self.least_uid = Path(conf), breaker or Breaker(), least_uid
+        self.accounting = Breaker(self.breaker.pause_s)
+
+    def breaker_of(self, command: str) -> Breaker:
+        return self.accounting if command in ACCOUNTING else self.breaker
 
     @cached_property
     def controllers(self) -> frozenset[str]:
@@ -82,7 +90,8 @@ class Commands:
 
     def read(self, *command: str, stdin: str = "") -> str:
         """The answer to a question. Raises Unavailable when there is none within 20 s, or a wrong one."""
-        self.breaker.check()
+        breaker = self.breaker_of(command[0])
+        breaker.check()
         try:
             done = subprocess.run(
                 command,
@@ -95,15 +104,15 @@ class Commands:
                 cwd="/",
             )
         except subprocess.TimeoutExpired as late:
-            self.breaker.open(f"{command[0]} took longer than {READ_S:.0f} s")
+            breaker.open(f"{command[0]} took longer than {READ_S:.0f} s")
             raise Unavailable("no_answer", f"{command[0]} did not answer within {READ_S:.0f} s") from late
         except FileNotFoundError as lacking:
             raise Unavailable("no_slurm", f"{command[0]} is not installed here") from lacking
         if done.returncode:
             why = _last(done.stderr)
-            self.breaker.open(why)
+            breaker.open(why)
             raise Unavailable("no_answer", f"{command[0]}: {why}")
-        self.breaker.close()
+        breaker.close()
         return done.stdout
 
     def rows(self, *command: str, fields: Sequence[str]) -> list[list[str]]:
@@ -121,7 +130,8 @@ class Commands:
         """Change the accounting or the controller. No time limit: a change that is killed is rolled back for minutes,
         and meanwhile the controller can't start. What it says where it fails: "Nothing new added" and the like are for
         whoever observes again."""
-        self.breaker.check()
+        breaker = self.breaker_of(command[0])
+        breaker.check()
         done = subprocess.run(
             command,
             env=self.environment(),
@@ -133,7 +143,7 @@ class Commands:
         )
         said = done.stderr + done.stdout
         if done.returncode and re.search(r"[Cc]onnection refused|[Uu]nable to contact|slurm_persist_conn", said):
-            self.breaker.open(_last(said))
+            breaker.open(_last(said))
             raise Unavailable("no_answer", f"{command[0]}: {_last(said)}")
         return _last(said) if done.returncode else ""
 

@@ -23,6 +23,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from madang.engines.base import (
+    ENDED,
     WORD,
     Conflict,
     Cursor,
@@ -496,7 +497,7 @@ def _runs(
             started_at=answers.moment(live.start) if started and live.start else None,
             machine=live.nodes,
             declared=not live.gpu_type,
-            reason=_reason(live, out) if waits else "" if works else "Accounting",
+            reason=_reason(live, out) if waits else "" if works else ENDED,
             place=place,
             starts_at=_forecast(live, apart) if waits else None,
             posix_user=live.owner.user,

@@ -418,6 +418,17 @@ def test_after_a_silence_nobody_waits_for_the_next_one(tmp_path):
     assert commands.read("echo", "x") == "x\n"
 
 
+def test_while_the_accounting_is_silent_the_controller_is_asked(tmp_path):
+    commands = Commands(tmp_path / "nowhere", breaker=Breaker(60))
+    with pytest.raises(Unavailable):
+        commands.read("sacct")  # there is no such slurm.conf, or no sacct
+    commands.accounting.open("sacct took longer than 20 s")
+    for asked in ("sacct", "sacctmgr"):
+        with pytest.raises(Unavailable, match="a moment ago"):
+            commands.read(asked, "--version")
+    assert commands.read("echo", "x") == "x\n"
+
+
 @pytest.mark.parametrize(
     ("text", "tasks"), [("0-3%2", [0, 1, 2, 3]), ("2,5-6", [2, 5, 6]), ("0-8:4", [0, 4, 8]), ("N/A", []), ("7", [7])]
 )

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from django.utils.timezone import now
 
-from madang.engines.base import HELD_BACK, Conflict, Outcome, RunKey, State, Unavailable
+from madang.engines.base import ENDED, HELD_BACK, Conflict, Outcome, RunKey, State, Unavailable
 from madang.jobs import actions, poller, queries
 from madang.jobs.models import Job, JobState, Run, Stray, Task, Watch
 from madang.jobs.tests import make
@@ -234,6 +234,34 @@ def test_one_missed_answer_changes_nothing(paper):
     poller.look()
     assert again(job).state == "queued"
     assert Watch.objects.get().error == "no answer"
+
+
+def test_while_the_accounting_is_away_what_lives_is_seen_and_what_ended_stays_until_it_says_how(paper):
+    row = make.allocation()
+    job, over, gone = make.job(row), make.job(row), make.job(row)
+    for each in (job, over, gone):
+        actions.hand_over(each)
+        paper.start(each)
+    poller.look()
+    long_ago(gone)
+    Watch.objects.update(answered_at=now() - timedelta(minutes=2), budgets_at=None)
+    ended = paper.live[RunKey(over.uuid)] = replace(paper.live[RunKey(over.uuid)], reason=ENDED)
+    kept, paper.limits = paper.live.pop(RunKey(gone.uuid)), []
+    for _look in range(3):
+        paper.fail = {"usage"}
+        poller.look()
+    assert [(again(each).state, each.waits) for each in (job, over, gone)] == [
+        *(("running", ""), ("running", "Accounting"), ("unknown", "")),
+    ]
+    watch = Watch.objects.get()
+    assert (watch.answered_at, watch.error, paper.limits, paper.submissions) == (watch.asked_at, "", [], 3)
+    paper.live |= {ended.key: replace(ended, reason=""), kept.key: kept}
+    poller.look()
+    assert [(again(each).state, each.waits) for each in (over, gone)] == [("running", ""), ("running", "")]
+    paper.end(over, seconds=20)
+    poller.look()
+    assert (again(over).outcome, over.waits, make.balance(row)[1]) == ("completed", "", 20)
+    nothing_is_wrong()
 
 
 def test_what_is_missing_from_an_incomplete_answer_means_nothing(paper):

@@ -109,7 +109,10 @@ def test_an_engine_is_told_while_its_accounting_is_away(paper):
     paper.fail = {"usage"}
     poller.look()
     watch = Watch.objects.get()
-    assert ([told.key for told in paper.told[-1]], bool(watch.error)) == ([str(window.pk)], True)
+    assert ([told.key for told in paper.told[-1]], watch.error, watch.answered_at) == (
+        *([str(window.pk)], ""),
+        watch.asked_at,
+    )
 
 
 @pytest.mark.parametrize(
