@@ -218,6 +218,7 @@ class Cluster:
             "AccountingStorageTRES=" + ",".join(["gres/gpu", *(f"gres/gpu:{kind}" for kind in types)]),
             "AccountingStorageEnforce=associations,limits,qos,safe",
             "AccountingStoreFlags=job_comment",
+            "PrivateData=jobs,usage,users,accounts",  # tenants don't see each other
         ]
         first = self.port + 10
         for kind in self.kinds:
@@ -277,6 +278,7 @@ StoragePort={self.port + 3}
 StorageUser=slurm
 StoragePass={password}
 StorageLoc=slurm
+PrivateData=jobs,usage,users,accounts
 """
 
     def _munge(self) -> None:

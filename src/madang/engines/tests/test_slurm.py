@@ -319,6 +319,23 @@ def test_a_budget_that_is_changed_or_deleted_by_hand_is_mended_and_keeps_nobody_
 
 
 @ON_SLURM
+def test_nobody_sees_the_jobs_use_and_names_of_others(rig):
+    job = rig.submit("exec sleep 20")
+    rig.running(job, word=b"")
+    other = {"user": 1}
+    assert str(job) in rig.as_user("squeue", "-a", "-h", "-o", "%k")
+    assert rig.as_user("squeue", "-a", "-h", "-o", "%k", **other).strip() == ""
+    rig.engine.cancel(job)
+    rig.ended(job)
+    asked = ("sacct", "-a", "-X", "-n", "-P", "--format=User")
+    assert set(rig.as_user(*asked).split()) == {rig.users[0]}
+    assert rig.users[0] not in rig.as_user(*asked, **other).split()
+    for what in ("user", "assoc"):
+        said = rig.as_user("sacctmgr", "-nP", "show", what, "format=user", **other).split()
+        assert rig.users[0] not in said
+
+
+@ON_SLURM
 def test_health_tells_of_the_gpus_by_type_and_of_a_node_that_is_gone(rig):
     rig.usage()
     health = rig.engine.health()
