@@ -273,6 +273,7 @@ class UsageRow:
     log_truncated: bool = False
     goes_on: bool = False
     engine_run: str = ""
+    engine_id: str = ""  # what people know it by on the cluster; given out again, so it names nothing for ever
     posix_user: str = ""
     bare: bool = False
     marked_at: datetime | None = None

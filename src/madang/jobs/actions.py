@@ -624,7 +624,7 @@ def _adopt(engine: str, key: str, row: UsageRow) -> int:
             uuid=row.key.job,
             allocation=whose.allocation,
             person=whose.person,
-            name=row.engine_run.partition("/")[2] or "sbatch",
+            name=f"slurm-{row.engine_id}" if row.engine_id else "sbatch",  # as Slurm calls its output
             engine=engine,
             partition=whose.partition,
             posix_user=row.posix_user,

@@ -201,7 +201,7 @@ class SlurmEngine(SharedRunFolders):
             f"--chdir={given(self.runs, spec, attempt)}",
             f"--output={given(self.runs, spec, attempt)}/slurm.log",
             "--open-mode=append",
-            f"--job-name={re.sub(r'[^A-Za-z0-9._-]', '_', spec.name)[:40] or 'madang'}",
+            f"--job-name={re.sub(r'[^A-Za-z0-9._-]', '_', spec.name)[:40].strip('_') or 'madang'}",
             f"--comment=madang:{spec.job}.{attempt}.{send}",
         ]
         if spec.gpu_type == "cpu":

@@ -44,6 +44,9 @@ def state(line: str) -> NodeState:
     else:
         name = next((name for word, name in TAKES.items() if word in said), "unknown")
     count, kind = answers.gpus_per_node(field(line, "Gres"))
+    used = answers.gpus_per_node(field(line, "GresUsed"))[0] if count else 0
+    if name == "mixed" and 0 < count <= used:
+        name = "full"  # to Slurm some of its processors are free
     reason = REASON.search(line.strip())
     return NodeState(
         name=field(line, "NodeName"),
@@ -52,7 +55,7 @@ def state(line: str) -> NodeState:
         partitions=tuple(filter(None, field(line, "Partitions").split(","))),
         gpu_type=kind,
         gpus=count,
-        used=answers.gpus_per_node(field(line, "GresUsed"))[0] if count else 0,
+        used=used,
         reason_by=(reason[2] or "") if reason else "",
         reason_at=_instant(reason[3] or "") if reason else None,
     )

@@ -581,5 +581,6 @@ def _usage(row: dict[str, Any]) -> UsageRow:
         key=RunKey(row["job"], row["task"], row["attempt"], row["restart"]),
         outcome=Outcome(row["outcome"]),
         engine_run=row["run"],
+        engine_id=str(row["slurm_id"] or ""),
         **{name: row[name] for name in SAME},
     )

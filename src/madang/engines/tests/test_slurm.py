@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from madang.engines.base import HELD_BACK, Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
-from madang.engines.slurm import Breaker, Commands, accounts, answers, records, reservations, watch
+from madang.engines.slurm import Breaker, Commands, accounts, answers, nodes, records, reservations, watch
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
 
@@ -372,17 +372,18 @@ def test_a_node_is_drained_with_its_reason_by_whom_and_since_when_whether_it_ans
 
 
 def test_gpus_are_counted_by_partition_and_type_and_those_of_nodes_that_are_down_nowhere():
-    nodes = [
+    lines = [
         "NodeName=n1 Gres=gpu:h100:8 GresUsed=gpu:h100:3(IDX:0-2) State=MIXED Partitions=short,long",
         "NodeName=n2 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE Partitions=short",
         "NodeName=n3 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE+DRAIN Partitions=long",
         "NodeName=n4 Gres=(null) GresUsed=gpu:0 State=IDLE Partitions=cpu",
     ]
+    seen = list(map(nodes.state, lines))
     owner = answers.Owner(7, 0, "kim", "a", "b", "long", "")
     waits = answers.Live(owner, 7, (0, 1), "PENDING", "Priority", None, None, 60, 1, "h100", "")
-    found = [(row.partition, row.slots, row.busy, row.queued) for row in watch.slots(nodes, [waits])]
+    found = [(row.partition, row.slots, row.busy, row.queued) for row in watch.slots(seen, [waits])]
     assert found == [("long", 8, 3, 2), ("short", 16, 3, 0)]
-    (whole,) = watch.slots(nodes, [waits], apart=False)
+    (whole,) = watch.slots(seen, [waits], apart=False)
     assert (whole.partition, whole.gpu_type, whole.slots, whole.busy, whole.queued) == ("", "h100", 16, 3, 2)
 
 

@@ -57,6 +57,7 @@ def bare(number: int, user: str, budget: str, *, seconds: int = 40) -> UsageRow:
         gpu_seconds=seconds,
         exit_code=0,
         engine_run=f"gwangju/{number}/1",
+        engine_id=str(40 + number),
         posix_user=user,
         bare=True,
     )
@@ -140,6 +141,7 @@ def test_what_ran_past_us_is_a_job_without_a_script_and_strays_are_the_operators
         jobs.actions.record_usage("gwangju", told)
     job = Job.objects.get(bare=True)
     assert (job.person, job.state, job.used, job.allocation) == (person, "ended", 40, row)
+    assert job.name == "slurm-40"
     assert jobs.balance(row) == (0, 40, row.amount - 40)
     assert jobs.balance(other) == (0, 0, other.amount)
     assert sorted(Stray.objects.values_list("posix_user", "budget")) == sorted(
