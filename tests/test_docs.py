@@ -27,7 +27,7 @@ from madang.jobs.tests import make as jobs
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
-TRANSLATED = sorted((DOCS / "ko").glob("*.md"))
+TRANSLATED = sorted((DOCS / "ko").rglob("*.md"))
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:^|[`(]|/bin/)madang +([a-z]+)([^`\n]*)", re.MULTILINE)
 ADDRESS = re.compile(
@@ -105,7 +105,7 @@ def test_a_translation_has_the_same_parts_and_pictures(file: Path) -> None:
         parts = re.findall(r"^(?:(#+) |!\[[^\]]*\]\([./]*pictures/(\S+?)\.(?:ko|en)\.|(\|---))", text, re.MULTILINE)
         return ["".join(part) for part in parts]
 
-    assert shape(file.read_text("utf-8")) == shape((DOCS / file.name).read_text("utf-8"))
+    assert shape(file.read_text("utf-8")) == shape((DOCS / file.relative_to(DOCS / "ko")).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("file", PAGES, ids=name)

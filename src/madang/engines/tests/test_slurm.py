@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from madang.engines.base import HELD_BACK, Conflict, Diff, Limits, Maintenance, Rejected, RunKey, Unavailable
-from madang.engines.slurm import Breaker, Commands, accounts, answers, nodes, records, reservations, watch
+from madang.engines.base import HELD_BACK, Conflict, Diff, JobSpec, Limits, Maintenance, Rejected, RunKey, Unavailable
+from madang.engines.slurm import Breaker, Commands, SlurmEngine, accounts, answers, nodes, records, reservations, watch
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
 
@@ -647,3 +647,31 @@ def test_reservations_of_people_stay_and_one_that_has_our_name_is_said(rig):
 )
 def test_a_list_of_nodes_is_read_as_slurm_writes_it(hosts, nodes):
     assert list(reservations.names(hosts)) == nodes
+
+
+@pytest.mark.parametrize(
+    ("said", "used", "state"),
+    [
+        ("MIXED", 3, "mixed"),
+        ("MIXED", 8, "full"),
+        ("ALLOCATED", 8, "full"),
+        ("IDLE", 0, "idle"),
+        ("MIXED+DRAIN", 8, "draining"),
+    ],
+)
+def test_a_node_without_a_free_gpu_is_used_also_where_some_of_its_processors_are_free(said, used, state):
+    line = f"NodeName=n1 Gres=gpu:h100:8(S:0-1) GresUsed=gpu:h100:{used}(IDX:0-7) State={said} Partitions=h100"
+    seen = nodes.state(line)
+    assert (seen.state, seen.used, seen.gpus) == (state, used, 8)
+
+
+def test_slurm_calls_a_job_by_what_it_can_read_of_its_name(tmp_path):
+    engine = SlurmEngine(lambda: None, tmp_path, "c", Commands(tmp_path / "none"))
+    asked = (
+        ("스윕 시험", "madang"),
+        ("train 모델 v2", "train____v2"),
+        ("a\n#SBATCH --exclusive", "a__SBATCH_--exclusive"),
+    )
+    for name, said in asked:
+        spec = JobSpec(job=uuid4(), script="#!/bin/sh\n", gpu_type="h100", limit_s=60, name=name)
+        assert f"--job-name={said}" in engine._sbatch(spec, 1, 1, [0])
