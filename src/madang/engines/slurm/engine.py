@@ -53,6 +53,7 @@ from madang.engines.stored import Connect, answering, described, digest
 
 PAGE = 2000
 CONFIRMED_S = 10.0  # a controller saves what it took up to 5 s later
+EARLY_S = 50  # Slurm sends a warning up to half a minute too early: of a minute's limit, that was at its start
 SYNC_EVERY_S = 10.0  # a command of the accounting takes up to half a second, whatever it says
 KNOWN_S = 60.0  # so long the sizes of the nodes and the clocks are taken for granted
 OUT_S = 5.0  # so long the states of nodes that jobs wait for
@@ -187,6 +188,7 @@ class SlurmEngine(SharedRunFolders):
         return slurm_id
 
     def _sbatch(self, spec: JobSpec, attempt: int, send: int, tasks: list[int]) -> list[str]:
+        minutes = -(-spec.limit_s // 60)
         command = [
             "sbatch",
             "--parsable",
@@ -196,7 +198,7 @@ class SlurmEngine(SharedRunFolders):
             f"--nodes={spec.nodes}",
             "--ntasks-per-node=1",
             f"--mem={spec.memory_mb}M",
-            f"--time={-(-spec.limit_s // 60)}",
+            f"--time={minutes}",
             "--requeue" if spec.requeue else "--no-requeue",
             f"--chdir={given(self.runs, spec, attempt)}",
             f"--output={given(self.runs, spec, attempt)}/slurm.log",
@@ -209,7 +211,7 @@ class SlurmEngine(SharedRunFolders):
         else:
             # Other ways to ask for GPUs leave some allocated for ever when the controller is started again.
             command += [f"--cpus-per-task={spec.cpus}", f"--gpus-per-node={spec.gpu_type}:{spec.gpus_per_node}"]
-        if warn := min(spec.warn_s, spec.limit_s // 2):
+        if warn := min(spec.warn_s, spec.limit_s // 2, minutes * 60 - EARLY_S):
             command.append(f"--signal=B:USR1@{warn}")
         if spec.priority < 0:
             command.append(f"--nice={-spec.priority}")

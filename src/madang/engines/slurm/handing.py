@@ -27,6 +27,11 @@ def wrapper(spec: JobSpec, attempt: int, send: int, runs: Path, path: str) -> st
         "attempt": str(attempt),
         "send": str(send),
         "tasks": str(spec.tasks),
+        "gpus": str(spec.gpus_per_node),
+        "gpu_type": spec.gpu_type,
+        "cpus": str(spec.cpus),
+        "memory": str(spec.memory_mb),
+        "limit": str(spec.limit_s),
         "path": path,
     }
     head = "\n".join(f"{name}={shlex.quote(value)}" for name, value in said.items())

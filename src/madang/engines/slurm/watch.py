@@ -42,7 +42,7 @@ def health(
         warnings.append(Warn("clocks", f"these clocks aren't the database's: {apart}"))
     if lag_s is None or lag_s > LATE_S:
         since = "was never read" if lag_s is None else f"was last read {int(lag_s)} s ago"
-        warnings.append(Warn("late", f"the accounting {since}: nothing that ended is known"))
+        warnings.append(Warn("late", f"the accounting {since}, so nothing that ended is known"))
     for look in (_backlog, _runaway, lambda c: _budgets(c, counted)):
         try:
             warnings += look(commands)

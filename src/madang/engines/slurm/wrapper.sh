@@ -1,5 +1,6 @@
-# What Slurm runs: `folder`, `job`, `attempt`, `send`, `tasks` and `path` are set above. The script of the user is a file, so
-# that its #SBATCH lines are comments. The marks are evidence for when Slurm forgets; nobody is charged by them.
+# What Slurm runs, with what `handing.wrapper` sets above. The script of the user is a file, so that its #SBATCH lines are
+# comments. The marks are evidence for when Slurm forgets; nobody is charged by them.
+trap : USR1                                                  # it may come while nobody catches it yet
 task=${SLURM_ARRAY_TASK_ID:-0}
 given=$folder/given.$attempt
 here=$folder/$task/$attempt
@@ -17,6 +18,8 @@ for name in ${!SLURM@}; do slurm+=("$name=${!name}"); done
 token=$job.$task.$attempt.$mark
 env -i "${slurm[@]}" PATH="$path" HOME="$here/work" TMPDIR=/tmp LANG=C.UTF-8 \
   CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES-}" MADANG_JOB="$job" MADANG_TASK="$task" MADANG_TASKS="$tasks" \
+  MADANG_GPUS="$gpus" MADANG_GPU_TYPE="$gpu_type" MADANG_CPUS="$cpus" OMP_NUM_THREADS="$cpus" \
+  MADANG_MEMORY_MB="$memory" MADANG_LIMIT_S="$limit" \
   MADANG_ATTEMPT="$attempt" MADANG_RUN="$token" "${own[@]}" "$given/script" "${arguments[@]}" \
   </dev/null >>"$here/out.log" 2>&1 &
 child=$!

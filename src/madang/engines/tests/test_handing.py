@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 from pathlib import Path
 from uuid import uuid4
 
 from madang.engines.base import InputFile, JobSpec
-from madang.engines.slurm.handing import prepare
+from madang.engines.slurm.handing import prepare, wrapper
 
 
 def test_a_folder_is_given_to_its_owner_only_when_nothing_in_it_is_still_to_be_given(tmp_path, monkeypatch):
@@ -29,3 +30,24 @@ def test_a_folder_is_given_to_its_owner_only_when_nothing_in_it_is_still_to_be_g
     prepare(tmp_path, spec, 1, 1, pwd.getpwuid(0))
     names = {str(path.relative_to(tmp_path / str(spec.job))) for path in given}
     assert {"given.1.new", "given.1.new/files/data/deep/a", "given.1.new/script", "given.1.send", "0/1"} <= names
+
+
+SAYS = "#!/bin/sh\nenv | grep -E '^(MADANG_(GPU|CPU|MEM|LIM)|OMP)' | sort\nexit 5\n"
+
+
+def test_a_warning_that_comes_before_the_script_runs_does_not_end_it_and_it_finds_what_it_was_given(tmp_path):
+    """Slurm warns a job of a minute as it starts, and one whose files are copied for long: USR1 kills a bare bash."""
+    spec = JobSpec(job=uuid4(), script=SAYS, gpu_type="h100", gpus_per_node=2, cpus=4, memory_mb=2048, limit_s=60)
+    prepare(tmp_path, spec, 1, 1, pwd.getpwuid(os.geteuid()))
+    (tmp_path / "bin").mkdir()
+    copy = tmp_path / "bin" / "cp"
+    copy.write_text('#!/bin/sh\nkill -USR1 $PPID\nexec /bin/cp "$@"\n')
+    copy.chmod(0o755)
+    said = wrapper(spec, 1, 1, tmp_path, "/usr/bin:/bin")
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash"], input=said, env=environment, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 5
+    assert (tmp_path / str(spec.job) / "0" / "1" / "out.log").read_text().split() == [
+        *("MADANG_CPUS=4", "MADANG_GPUS=2", "MADANG_GPU_TYPE=h100", "MADANG_LIMIT_S=60", "MADANG_MEMORY_MB=2048"),
+        "OMP_NUM_THREADS=4",
+    ]

@@ -665,6 +665,22 @@ def test_a_node_without_a_free_gpu_is_used_also_where_some_of_its_processors_are
     assert (seen.state, seen.used, seen.gpus) == (state, used, 8)
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "said"),
+    [
+        (20, ["--time=1", "--signal=B:USR1@10"]),
+        (60, ["--time=1", "--signal=B:USR1@10"]),
+        (61, ["--time=2", "--signal=B:USR1@30"]),
+        (3600, ["--time=60", "--signal=B:USR1@60"]),
+    ],
+)
+def test_a_job_is_not_warned_of_its_limit_as_it_starts(tmp_path, limit_s, said):
+    engine = SlurmEngine(lambda: None, tmp_path, "c", Commands(tmp_path / "none"))
+    spec = JobSpec(job=uuid4(), script="#!/bin/sh\n", gpu_type="h100", limit_s=limit_s)
+    command = engine._sbatch(spec, 1, 1, [0])
+    assert [word for word in command if word.startswith(("--time", "--signal"))] == said
+
+
 def test_slurm_calls_a_job_by_what_it_can_read_of_its_name(tmp_path):
     engine = SlurmEngine(lambda: None, tmp_path, "c", Commands(tmp_path / "none"))
     asked = (
