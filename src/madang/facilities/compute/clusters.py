@@ -18,7 +18,8 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from madang.engines.slurm.commands import PATH
-from madang.facilities.compute.models import Cluster, EngineKind, PosixAccount
+from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount
+from madang.grants.models import Allocation
 from madang.identity.models import Membership, Person
 from madang.workflow.errors import Refused
 
@@ -43,6 +44,14 @@ def slurms() -> dict[str, Slurm]:
         name: Slurm(Path(said["conf"]), Path(said["runs"]), said.get("makes_users", ""), said.get("path", PATH))
         for name, said in settings.SLURM.items()
     }
+
+
+def sbatch(partition: Partition, allocation: Allocation) -> str:
+    """How its holder submits to the cluster past us, by the names that it was told; empty where nobody can."""
+    if partition.cluster.engine != EngineKind.SLURM:
+        return ""
+    whose = f"--account=grant-{allocation.grant_id} --qos=allocation-{allocation.pk} --partition={partition.name}"
+    return f"sbatch {whose} --nodes=1 --gpus-per-node={partition.gpu_type}:1 --time=01:00:00 job.sh"
 
 
 def runs_of(cluster: str) -> Path:

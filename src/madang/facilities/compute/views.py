@@ -64,7 +64,8 @@ def partitions(request: HttpRequest) -> HttpResponse:
 def partition(request: HttpRequest, code: str) -> HttpResponse:
     place = queries.place(code)
     mine = queries.usable_on(request.user, place.partition.resource_id) if request.user.is_authenticated else None
-    return render(request, "compute/partition.html", {"place": place, "mine": mine})
+    sbatch = clusters.sbatch(place.partition, mine) if mine else ""
+    return render(request, "compute/partition.html", {"place": place, "mine": mine, "sbatch": sbatch})
 
 
 @login_required

@@ -92,6 +92,22 @@ def test_whoever_has_no_user_name_on_a_cluster_is_told_so_and_nothing_is_held(sl
     assert make.job(row).posix_user == "kim"
 
 
+def test_its_holder_reads_how_to_submit_on_the_cluster_itself_and_nobody_else_does(slurm):
+    partition = make.partition(slurm, declared=False)
+    row = make.allocation(partition)
+    here = reverse("compute:partition", args=[partition.resource.code])
+    line = f"sbatch --account=grant-{row.grant_id} --qos=allocation-{row.pk} --partition={partition.name} --nodes=1"
+    assert (
+        f"{line} --gpus-per-node={partition.gpu_type}:1 --time=01:00:00 job.sh"
+        in browser(jobs.holder(row)).get(here).text
+    )
+    for person in (identity.person(), identity.operator()):
+        assert "sbatch" not in browser(person).get(here).text
+    local = make.allocation()
+    place = reverse("compute:partition", args=[local.resource.code])
+    assert "sbatch" not in browser(jobs.holder(local)).get(place).text
+
+
 def test_a_cluster_that_the_settings_forgot_doesnt_answer(slurm, settings):
     settings.SLURM = {}
     with pytest.raises(Unavailable, match="MADANG_SLURM"):
