@@ -210,8 +210,8 @@ class Receipt:
 @dataclass(frozen=True)
 class LiveRun:
     """A run that has not ended, or whose end isn't accounted for yet (ENDED). `reason` says why it waits: Resources,
-    Priority, ArrayLimit, BudgetClosed, DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this, some
-    that), or the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's
+    Priority, ArrayLimit, BudgetClosed, DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this,
+    some that), or the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's
     forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the
     engine's id.
     """

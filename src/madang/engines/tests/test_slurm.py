@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from madang.engines.base import HELD_BACK, Conflict, Diff, JobSpec, Limits, Maintenance, Rejected, RunKey, Unavailable
+from madang.engines.base import HELD_BACK, Diff, JobSpec, Limits, Maintenance, Rejected, RunKey, Unavailable
 from madang.engines.slurm import Breaker, Commands, SlurmEngine, accounts, answers, nodes, records, reservations, watch
 from madang.engines.slurm.handing import Marks
 from madang.engines.tests.conftest import ON_SLURM
