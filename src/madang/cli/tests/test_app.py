@@ -157,6 +157,8 @@ def test_programs_can_ask_every_command_that_answers_for_json():
         "ledger",
         "engine",
         "session",
+        "node",
+        "maintenance",
         "twin",
     }  # its own commands answer for themselves
     assert {name for name, command in commands().items() if not any(p.name == "json" for p in command.params)} == (
