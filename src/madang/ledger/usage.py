@@ -138,6 +138,7 @@ def _alone(source: str) -> Iterator[None]:
 
 def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: str, parcel: int) -> Metered:
     waiting: list[list[str]] = [[] for _ in range(LANES)]
+    keys: list[set[str]] = [set() for _ in range(LANES)]  # of the lines that wait
     lane_of: dict[str, int] = {}  # by account
     months: set[str] = set()
     total = Metered()
@@ -145,16 +146,15 @@ def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: s
         lanes = [_Lane(source, actor, reason, stack) for _ in range(LANES)]
 
         def send(number: int) -> None:
-            keys = {line.partition("\t")[0] for line in waiting[number]}
             for other in lanes:  # no key is in two lanes at once, even where a source gave it two accounts
-                if other is not lanes[number] and not all(keys.isdisjoint(others) for _, others in other.queue):
+                if other is not lanes[number] and not all(keys[number].isdisjoint(others) for _, others in other.queue):
                     total.add(other.wait())
             total.add(lanes[number].wait(but=AHEAD - 1))
-            lanes[number].send(keys, waiting[number])
-            waiting[number] = []
+            lanes[number].send(keys[number], waiting[number])
+            waiting[number], keys[number] = [], set()
 
         for line in lines:
-            _, _, submitted, account, _ = line.split("\t", 4)
+            key, _, submitted, account, _ = line.split("\t", 4)
             if submitted[:7] not in months:
                 months.add(submitted[:7])
                 _open_months(submitted[:7])
@@ -163,6 +163,7 @@ def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: s
                 number = min(range(LANES), key=lambda lane: lanes[lane].sent + len(waiting[lane]))
                 lane_of[account] = number
             waiting[number].append(line)
+            keys[number].add(key)
             if len(waiting[number]) == parcel:
                 send(number)
         for number in range(LANES):
