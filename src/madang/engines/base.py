@@ -375,7 +375,8 @@ NODE_STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "d
 @dataclass(frozen=True)
 class NodeState:
     """A machine of a cluster; `state` is one of NODE_STATES. `used` of its GPUs are somebody's; `reason` says why it
-    takes no jobs, by whom (a user of the cluster) and since when where the engine says that."""
+    takes no jobs, by whom (a user of the cluster) and since when where the engine says that. Where it has no GPUs, its
+    processors may be counted."""
 
     name: str
     state: str
@@ -386,6 +387,8 @@ class NodeState:
     used: int
     reason_by: str = ""
     reason_at: datetime | None = None
+    cpus: int = 0
+    cpus_used: int = 0
 
     @property
     def takes_jobs(self) -> bool:

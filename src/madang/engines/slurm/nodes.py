@@ -58,7 +58,14 @@ def state(line: str) -> NodeState:
         used=used,
         reason_by=(reason[2] or "") if reason else "",
         reason_at=_instant(reason[3] or "") if reason else None,
+        cpus=_number(line, "CPUTot"),
+        cpus_used=_number(line, "CPUAlloc"),
     )
+
+
+def _number(line: str, name: str) -> int:
+    said = field(line, name)
+    return int(said) if said.isdecimal() else 0
 
 
 def _instant(text: str) -> datetime | None:

@@ -62,17 +62,22 @@ def health(
 
 
 def slots(seen: Sequence[NodeState], queue: Sequence[answers.Live], *, apart: bool = True) -> tuple[SlotCount, ...]:
-    """By partition and GPU type, or, not `apart`, by type alone. Nodes that take no jobs have no slots."""
+    """By partition and GPU type, or, not `apart`, by type alone. Nodes that take no jobs have no slots. The slots of a
+    partition for work without GPUs are the processors of its nodes that have none."""
     there, busy, waiting = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for node in seen:
         if node.gpu_type and node.takes_jobs:
             for partition in node.partitions if apart else ("",):
                 there[partition, node.gpu_type] += node.gpus
                 busy[partition, node.gpu_type] += node.used
+        elif node.takes_jobs and apart:
+            for partition in node.partitions:
+                there[partition, "cpu"] += node.cpus
+                busy[partition, "cpu"] += node.cpus_used
     for live in queue:
         if live.state in answers.WAITING:
             for partition in live.owner.partition.split(",") if apart else ("",):
-                waiting[partition, live.gpu_type] += len(live.tasks)
+                waiting[partition, live.gpu_type or "cpu"] += len(live.tasks)
     return tuple(
         SlotCount(kind, there[partition, kind], busy[partition, kind], False, waiting[partition, kind], 0, partition)
         for partition, kind in sorted(there)

@@ -376,13 +376,15 @@ def test_gpus_are_counted_by_partition_and_type_and_those_of_nodes_that_are_down
         "NodeName=n1 Gres=gpu:h100:8 GresUsed=gpu:h100:3(IDX:0-2) State=MIXED Partitions=short,long",
         "NodeName=n2 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE Partitions=short",
         "NodeName=n3 Gres=gpu:h100:8 GresUsed=gpu:h100:0(IDX:N/A) State=IDLE+DRAIN Partitions=long",
-        "NodeName=n4 Gres=(null) GresUsed=gpu:0 State=IDLE Partitions=cpu",
+        "NodeName=n4 CPUAlloc=12 CPUTot=64 Gres=(null) GresUsed=gpu:0 State=MIXED Partitions=cpu",
+        "NodeName=n5 CPUAlloc=0 CPUTot=64 Gres=(null) GresUsed=gpu:0 State=DOWN Partitions=cpu",
     ]
     seen = list(map(nodes.state, lines))
     owner = answers.Owner(7, 0, "kim", "a", "b", "long", "")
     waits = answers.Live(owner, 7, (0, 1), "PENDING", "Priority", None, None, 60, 1, "h100", "")
-    found = [(row.partition, row.slots, row.busy, row.queued) for row in watch.slots(seen, [waits])]
-    assert found == [("long", 8, 3, 2), ("short", 16, 3, 0)]
+    also = replace(waits, owner=replace(owner, partition="cpu"), gpu_type="")
+    found = [(row.partition, row.gpu_type, row.slots, row.busy, row.queued) for row in watch.slots(seen, [waits, also])]
+    assert found == [("cpu", "cpu", 64, 12, 2), ("long", "h100", 8, 3, 2), ("short", "h100", 16, 3, 0)]
     (whole,) = watch.slots(seen, [waits], apart=False)
     assert (whole.partition, whole.gpu_type, whole.slots, whole.busy, whole.queued) == ("", "h100", 16, 3, 2)
 
