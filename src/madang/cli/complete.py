@@ -71,8 +71,26 @@ def allocations(incomplete: str) -> list[tuple[str, str]]:
     return _asked(rows, incomplete)
 
 
+def open_partitions(incomplete: str) -> list[tuple[str, str]]:
+    """All that the site shows, whether one may use it or not."""
+    return _asked(lambda site: ((row["partition"], row["name"]) for row in _shown(site)), incomplete)
+
+
+def clusters(incomplete: str) -> list[tuple[str, str]]:
+    return _asked(lambda site: ((row["cluster"], "") for row in _shown(site)), incomplete)
+
+
+def nodes(incomplete: str) -> list[tuple[str, str]]:
+    """For operators."""
+    return _asked(lambda site: ((row["name"], f"{row['cluster']}, {row['state']}") for row in site.nodes()), incomplete)
+
+
 def templates(incomplete: str) -> list[tuple[str, str]]:
     return _asked(lambda site: ((row["code"], row["name"]) for row in site.templates()), incomplete)
+
+
+def _shown(site: Client) -> list[dict[str, Any]]:
+    return list(site.get("/compute/partitions")["items"])
 
 
 def _jobs(site: Client, **which: Any) -> Iterator[tuple[str, str]]:

@@ -8,55 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
+from madang.cli import complete
 from madang.cli.compute import Json, here, site
 from madang.cli.show import MISSING, USAGE, answers, as_json, fail, out, plain, table
-from madang.client import Client, Problem
+from madang.client import Client
 
 node = typer.Typer(no_args_is_help=True, help="The machines of a site's clusters, for those who operate them.")
 maintenance = typer.Typer(no_args_is_help=True, help="When nodes are out of service, for those who operate them.")
 STATES = ("idle", "mixed", "full", "draining", "drained", "maintenance", "down", "unknown")
 
 
-def _begin(words: Sequence[str], incomplete: str) -> list[str]:
-    return [word for word in words if word.startswith(incomplete)]
-
-
-def _asked(incomplete: str, read: Any) -> list[str]:
-    """What the site answers that begins so; nothing where it doesn't answer, or says no: a shell waits for it."""
-    try:
-        with site() as client:
-            return _begin(sorted(set(read(client))), incomplete)
-    except Problem:
-        return []
-
-
-def node_names(incomplete: str) -> list[str]:
-    """For the completion of a shell."""
-    return _asked(incomplete, lambda client: [row["name"] for row in client.nodes()])
-
-
-def cluster_names(incomplete: str) -> list[str]:
-    return _asked(incomplete, _clusters)
-
-
-def partition_names(incomplete: str) -> list[str]:
-    return _asked(incomplete, lambda client: [row["partition"] for row in _partitions(client)])
-
-
 def state_names(incomplete: str) -> list[str]:
-    return _begin(STATES, incomplete)
+    """For the completion of a shell."""
+    return [state for state in STATES if state.startswith(incomplete)]
 
 
 def _partitions(client: Client) -> list[dict[str, Any]]:
     return list(client.get("/compute/partitions")["items"])
 
 
-def _clusters(client: Client) -> list[str]:
-    return sorted({row["cluster"] for row in _partitions(client)})
-
-
-Cluster = Annotated[str | None, typer.Option(help="Which cluster, where it isn't clear.", autocompletion=cluster_names)]
-Nodes = Annotated[list[str], typer.Argument(help="Their names.", autocompletion=node_names)]
+Cluster = Annotated[
+    str | None, typer.Option(help="Which cluster, where it isn't clear.", autocompletion=complete.clusters)
+]
+Nodes = Annotated[list[str], typer.Argument(help="Their names.", autocompletion=complete.nodes)]
 When = "2026-12-01 09:00 in this machine's time, 2026-12-01T09:00+09:00, or now."
 
 
@@ -202,10 +176,10 @@ def plan(
     ends_at: End,
     reason: Annotated[str, typer.Option(help="Why, in a line: tenants read it.")],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Only these nodes.", autocompletion=node_names, metavar="[NODES]...")
+        list[str] | None, typer.Argument(help="Only these nodes.", autocompletion=complete.nodes, metavar="[NODES]...")
     ] = None,
     partition: Annotated[
-        str | None, typer.Option(help="Only the nodes of this partition.", autocompletion=partition_names)
+        str | None, typer.Option(help="Only the nodes of this partition.", autocompletion=complete.open_partitions)
     ] = None,
     cluster: Cluster = None,
     json: Json = False,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from madang.cli import operate
+from madang.cli import complete, operate
 from madang.client import Client
 from madang.engines.base import NODE_STATES, NodeState
 from madang.facilities.compute.tests import make
@@ -121,15 +121,18 @@ def test_a_shell_completes_names_and_hears_nothing_where_nobody_answers(operates
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("MADANG_URL", world.type.url)
     monkeypatch.setenv("MADANG_TOKEN", world.type.environment["MADANG_TOKEN"])
+    monkeypatch.setattr(complete, "PATIENCE_S", 60)  # as much as a busy machine needs
     partition = world.allocation.resource.partition
-    assert (operate.node_names(""), operate.node_names("n2"), operate.node_names("x")) == (["n1", "n2"], ["n2"], [])
-    assert operate.cluster_names("") == [partition.cluster.code]
-    assert operate.partition_names(partition.name[:1]) == [partition.name]
+    cluster = partition.cluster.code
+    assert dict(complete.nodes("")).keys() == {"n1", "n2"}
+    assert (dict(complete.nodes("n2")), complete.nodes("x")) == ({"n2": f"{cluster}, drained"}, [])
+    assert dict(complete.clusters("")).keys() == {cluster}
+    assert dict(complete.open_partitions(partition.name[:1])).keys() == {partition.name}
     assert operate.state_names("d") == ["draining", "drained", "down"]
     monkeypatch.setenv("MADANG_TOKEN", world.token)
-    assert operate.node_names("") == []
+    assert complete.nodes("") == []
     monkeypatch.setenv("MADANG_URL", "http://127.0.0.1:9")
-    assert operate.cluster_names("") == []
+    assert complete.clusters("") == []
 
 
 @database
