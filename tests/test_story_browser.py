@@ -610,7 +610,7 @@ def submit(member: Desk, allocation: Allocation) -> Job:
     member.fill(gpus="2", limit_s="30")
     member.page.locator("[name=name]").focus()
     expect(held).to_contain_text(said("Held at most"))
-    expect(held.locator("dd").first).to_have_text("1 GPU-시간")
+    expect(held.locator("dd").nth(1)).to_have_text("1 GPU-시간")  # after the partition
     member.press(said("Submit a job"))
     member.looks.here(member.page, "job without a script")
     member.fill(gpus="1", limit_s="10", name="불량 판별 모델 학습", arguments="--rounds 2", file=str(SHIPPED))

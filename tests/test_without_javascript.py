@@ -57,7 +57,7 @@ def test_a_tenant_comes_from_the_login_to_a_job_without_javascript(plain: Desk, 
     plain.page.locator("#content a[href='/compute/jobs/new/']").first.click()
     plain.fill(gpus="2", limit_s="90", name="계산만")
     plain.press(said("Calculate"))
-    expect(plain.page.locator("#choices .description dd").first).to_have_text("3 GPU-시간")
+    expect(plain.page.locator("#choices .description dd").nth(1)).to_have_text("3 GPU-시간")  # after the partition
     assert plain.page.locator("[name=name]").input_value() == "계산만"
     plain.page.locator("header nav.menu a[href='/compute/jobs/']").click()
     plain.page.locator(f"#content a[href='/compute/jobs/{a.job.uuid}/']").first.click()
