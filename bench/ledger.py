@@ -75,17 +75,27 @@ class Bench:
 
     def cpu(self) -> float:
         """Seconds that all processes of the server have used so far, also those that have ended."""
+        while True:
+            own, ended = self._ticks()
+            living = 0
+            for child in Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split():
+                try:
+                    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+                except OSError:  # ended meanwhile
+                    continue
+                living += int(fields[11]) + int(fields[12])
+            if self._ticks()[1] == ended:  # else one that ended meanwhile would be counted twice, or never
+                return (own + ended + living) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def _pid(self) -> int:
         assert self.server.child
-        pid = self.server.child.pid
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = sum(int(field) for field in fields[11:15])
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            try:
-                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            except OSError:  # ended meanwhile, and counted in its parent from then on
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return self.server.child.pid
+
+    def _ticks(self) -> tuple[int, int]:
+        """Of the first process itself, and of those that it has seen end."""
+        fields = [int(field) for field in Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[11:15]]
+        return fields[0] + fields[1], fields[2] + fields[3]
 
     def pgbench(self, role: str, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         places = {"PGHOST": str(self.server.sock), "PGUSER": role, "PGDATABASE": name}
