@@ -12,7 +12,7 @@ TABLES = (
 VERBS = [
     "make_commodity", "open_account", "grant", "hold", "settle", "release", "expire", "charge", "overrun",
     "refund", "transfer", "reclaim", "reverse", "close_month", "hold_batch", "charge_batch", "settle_batch",
-    "stage", "open_months", "meter", "seal", "digest", "month", "cut", "share",
+    "stage", "open_months", "meter", "seal", "digest", "month", "cut",
 ]  # fmt: skip
 
 

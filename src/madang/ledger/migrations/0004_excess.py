@@ -1,11 +1,16 @@
 """What a hold didn't cover is one overrun, whatever its key. Of the overruns so far, those of a hold are named: it was settled
-under the same key with all that it held, or it was freed and its late use came under its own key."""
+under the same key with all that it held, or it was freed and its late use came under its own key.
+
+A record that comes again with its hold ends it; odd values are refused in words. Seals cover the records of use: those made
+before go on standing, they are of entries alone. Days and months are of the zone of the function that books."""
 
 import django.db.models.deletion
 from django.db import migrations, models
 
 from madang.workflow.install import install
 
+FILES = ["accounts", "verbs", "batch", "corrections", "usage", "closing", "seals"]
+GONE = "DROP FUNCTION IF EXISTS ledger_share(timestamptz, timestamptz, timestamp)"
 NAMED = """
 INSERT INTO ledger_excess (hold_id, entry_id)
 SELECT s.hold_id, o.id FROM ledger_entry o
@@ -36,5 +41,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunSQL(NAMED, migrations.RunSQL.noop),
-        install("ledger", ["verbs", "usage"], tables="ledger_excess"),
+        migrations.AddField("seal", "records", models.BigIntegerField(null=True)),
+        install("ledger", FILES, verbs=["digest_records"], tables="ledger_excess"),
+        migrations.RunSQL(GONE, migrations.RunSQL.noop),
     ]

@@ -17,10 +17,13 @@ BEGIN
 END $$;
 
 -- An end that can be read wherever it is shown: not at the end of all times.
+CREATE FUNCTION ledger_readable(p_until timestamptz) RETURNS boolean LANGUAGE sql STABLE
+AS $$ SELECT p_until IS NULL OR p_until BETWEEN '2000-01-01' AND '9000-01-01' $$;
+
 CREATE FUNCTION ledger_check_until(p_until timestamptz) RETURNS void LANGUAGE plpgsql
 AS $$
 BEGIN
-  IF p_until NOT BETWEEN '2000-01-01' AND '9000-01-01' THEN
+  IF NOT ledger_readable(p_until) THEN
     RAISE EXCEPTION 'no instant' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_until';
   END IF;
 END $$;
@@ -36,7 +39,7 @@ AS $$
 DECLARE v_entry bigint; v_now timestamptz; v_sink bigint; v_old ledger_entry;
 BEGIN
   -- As a condition and not as a statement of its own, which would take ten times as long.
-  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again AND (p_until IS NULL OR p_until BETWEEN '2000-01-01' AND '9000-01-01')
+  IF pg_advisory_xact_lock_shared(119182731994482) IS NOT NULL AND NOT p_again AND ledger_readable(p_until)
      AND current_setting('transaction_isolation') = 'read committed' THEN
     UPDATE ledger_balance SET held = held + p_amount
      WHERE account_id = p_account AND credited - debited - held >= p_amount RETURNING sink INTO v_sink;
