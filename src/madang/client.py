@@ -182,6 +182,10 @@ class Client:
         """The allocations that jobs can run on now; amounts in GPU-seconds."""
         return list(self.get("/compute/balance")["items"])
 
+    def partitions(self) -> list[dict[str, Any]]:
+        """What the site has to run jobs on, whether one may use it or not."""
+        return list(self.get("/compute/partitions")["items"])
+
     def templates(self) -> list[dict[str, Any]]:
         """The scripts to start from, with what each asks for."""
         return list(self.get("/compute/templates")["items"])

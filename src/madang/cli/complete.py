@@ -73,11 +73,11 @@ def allocations(incomplete: str) -> list[tuple[str, str]]:
 
 def open_partitions(incomplete: str) -> list[tuple[str, str]]:
     """All that the site shows, whether one may use it or not."""
-    return _asked(lambda site: ((row["partition"], row["name"]) for row in _shown(site)), incomplete)
+    return _asked(lambda site: ((row["partition"], row["name"]) for row in site.partitions()), incomplete)
 
 
 def clusters(incomplete: str) -> list[tuple[str, str]]:
-    return _asked(lambda site: ((row["cluster"], "") for row in _shown(site)), incomplete)
+    return _asked(lambda site: ((row["cluster"], "") for row in site.partitions()), incomplete)
 
 
 def nodes(incomplete: str) -> list[tuple[str, str]]:
@@ -87,10 +87,6 @@ def nodes(incomplete: str) -> list[tuple[str, str]]:
 
 def templates(incomplete: str) -> list[tuple[str, str]]:
     return _asked(lambda site: ((row["code"], row["name"]) for row in site.templates()), incomplete)
-
-
-def _shown(site: Client) -> list[dict[str, Any]]:
-    return list(site.get("/compute/partitions")["items"])
 
 
 def _jobs(site: Client, **which: Any) -> Iterator[tuple[str, str]]:

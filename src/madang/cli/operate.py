@@ -23,10 +23,6 @@ def state_names(incomplete: str) -> list[str]:
     return [state for state in STATES if state.startswith(incomplete)]
 
 
-def _partitions(client: Client) -> list[dict[str, Any]]:
-    return list(client.get("/compute/partitions")["items"])
-
-
 Cluster = Annotated[
     str | None, typer.Option(help="Which cluster, where it isn't clear.", autocompletion=complete.clusters)
 ]
@@ -202,7 +198,7 @@ def _cluster(client: Client, names: Sequence[str], partition: str | None) -> str
     if names:
         found = sorted({row["cluster"] for row in _named(client, names, None)})
     else:
-        found = sorted({row["cluster"] for row in _partitions(client) if partition in (None, row["partition"])})
+        found = sorted({row["cluster"] for row in client.partitions() if partition in (None, row["partition"])})
     if len(found) != 1:
         several = f"choose one: --cluster {' or '.join(found)}" if found else "no cluster has such a place"
         fail(several, USAGE if found else MISSING)

@@ -229,7 +229,7 @@ def end_for(actor: Person, *, job: Job, reason: str) -> Job:
     require(actor, Role.OPERATOR)
     reason = " ".join(reason.split())
     if len(reason) < FEWEST_SIGNS or len(reason.split()) < FEWEST_WORDS:
-        raise Refused(_("Say why in a few words: whose job it is reads it."), field="reason")
+        raise Refused(_("Say why in a few words: the job's owner reads it."), field="reason")
     if len(reason) > MOST_REASON:
         raise Refused(_("At most %(most)s signs.") % {"most": MOST_REASON}, field="reason")
     with act(actor, "end_for", on=job, reason=reason):

@@ -30,8 +30,8 @@ def ended_for(job: Job) -> None:
     def write() -> tuple[str, str]:
         facts = {"job": job.name, "resource": allocation.resource.name, "number": allocation.grant.number}
         return _("Your job “%(job)s” was ended by the operator") % facts, _(
-            "The operator of the site had your job “%(job)s” end, which ran on “%(resource)s” (%(number)s), or waited "
-            "for it. The reason: %(reason)s\n\nWhat it used until then is charged; the rest of what was held is back."
+            "The operator of the site ended your job “%(job)s” on “%(resource)s” (%(number)s). The reason: "
+            "%(reason)s\n\nWhat it used until then is charged; the rest of what was held is back."
         ) % {**facts, "reason": job.cancel_why}
 
     letters.later([job.person_id], write)

@@ -72,6 +72,11 @@ def jobs_of(
         rows = rows.filter(state__in=LIVE) if live else rows.filter(state=JobState.ENDED)
     if allocation is not None:
         rows = rows.filter(allocation_id=allocation)
+    return _slice(rows, after, limit)
+
+
+def _slice(rows: QuerySet[Job], after: int | None, limit: int) -> Slice:
+    """The newest of them that are older than `after`."""
     if after is not None:
         rows = rows.filter(id__lt=after)
     found = list(rows.order_by("-id")[: limit + 1])
@@ -116,10 +121,7 @@ def live_of_all(
         rows = rows.filter(engine=engine)
     if partition:
         rows = rows.filter(partition=partition)
-    if after is not None:
-        rows = rows.filter(id__lt=after)
-    found = list(rows.order_by("-id")[: limit + 1])
-    return Slice(found[:limit], found[limit - 1].pk if len(found) > limit else None)
+    return _slice(rows, after, limit)
 
 
 def operated(person: Any, uuid: UUID) -> Job:

@@ -67,7 +67,7 @@ class SiteJobsOut(Schema):
 
 
 class EndIn(In):
-    """Why, in a few words: whose job it is reads it."""
+    """Why, in a few words: the job's owner reads it."""
 
     reason: Line
 
