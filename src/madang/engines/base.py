@@ -34,6 +34,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 Cursor = NewType("Cursor", str)
 START = Cursor("")  # of `usage`: from the first run on
+SOCKET = ".session"  # in the work folder: where a run listens that is reached on this machine
+DOOR = "door"  # beside the work folder: what a run says of how it is reached on another one
 Row = TypeVar("Row")
 
 
@@ -409,6 +411,24 @@ class Health:
     kept_apart: bool = False
     nodes: tuple[NodeState, ...] = ()
     partitions: tuple[SlotCount, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A Unix socket of this machine that a run listens at, as an open descriptor: /proc/self/fd/<it> is its address."""
+
+    fd: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of another machine that a run listens at, over TLS. Who shows another certificate than that of this
+    SHA-256 isn't the run, and it lets in who says the token."""
+
+    host: str
+    port: int
+    certificate: bytes
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -25,7 +26,7 @@ from madang.workflow.moment import now
 EVERY_S = 1.5
 SILENT = timedelta(seconds=30)  # without a complete answer for so long, nothing is known of an engine's jobs
 LEFT_UNDONE = timedelta(seconds=15)  # an accepted job should have been handed over by now
-MOST_PAGES = 200
+READING_S = 5.0  # so long a look reads of what has ended, before it does all else; then it looks again at once
 COMPARED = timedelta(minutes=5)  # budgets that nobody changed are compared again after so long
 logger = logging.getLogger(__name__)
 
@@ -33,42 +34,51 @@ logger = logging.getLogger(__name__)
 def run(stop: threading.Event, every_s: float = EVERY_S) -> None:
     """Look at every engine until `stop` is set. For a thread or a process of its own; survives a lost database."""
     while not stop.is_set():
+        more = False
         try:
-            look()
+            more = look()
         except Exception:
             logger.exception("looking at the engines failed; the next look is in %s s", every_s)
             connection.close()
-        stop.wait(every_s)
+        if not more:
+            stop.wait(every_s)
     connection.close()
 
 
-def look() -> None:
-    """One look at every engine, by one poller at a time. An engine that fails doesn't keep the others from it."""
+def look() -> bool:
+    """One look at every engine, by one poller at a time. An engine that fails doesn't keep the others from it. Whether
+    one of them has more to tell."""
+    more = False
     with _alone() as mine:
         if not mine:
-            return
+            return False
         for name in sorted({*engines.names(), *Job.objects.filter(state__in=LIVE).values_list("engine", flat=True)}):
             try:
-                reconcile(name)
+                more |= reconcile(name)
             except Exception:
                 logger.exception("looking at the engine %s failed", name)
                 if not connection.is_usable():  # and not closed otherwise: the lock is this connection's
                     raise
+    return more
 
 
-def reconcile(name: str) -> None:
-    """Snapshot first, then usage, then what the two say together, then what was left undone.
+def reconcile(name: str) -> bool:
+    """Snapshot first, then usage, then what the two say together, then what was left undone. Whether more has ended
+    than was read.
 
-    Where only the accounting doesn't answer, what lives is seen all the same, and nobody is taken for forgotten.
+    Where only the accounting doesn't answer, or has much to tell, what lives is seen all the same, and nobody is taken
+    for forgotten.
     """
+    more = False
     watch, _made = Watch.objects.get_or_create(engine=name)
     watch.asked_at = now()
     try:
         engine = engines.engine_named(name)
         snapshot = engine.poll()
         maintenance.tell(watch, engine)  # also while the accounting is away: it may be what is mended
-        heard = _usage(watch, engine)
-        forgotten = actions.observe(name, snapshot, asked_at=watch.asked_at)
+        heard, more = _usage(watch, engine)
+        seen = replace(snapshot, complete=snapshot.complete and not more)
+        forgotten = actions.observe(name, seen, asked_at=watch.asked_at)
         again.keep_back(engine, name, snapshot)
         if _due(watch, engine.sync_every_s):
             health = engine.health()
@@ -96,6 +106,7 @@ def reconcile(name: str) -> None:
                     *("windows_at", "windows", "windows_held"),
                 ]
             )
+    return more
 
 
 def _for_people(name: str) -> tuple[dict[str, str], ...]:
@@ -117,22 +128,22 @@ def _due(watch: Watch, every_s: float) -> bool:
     return watch.asked_at.timestamp() // every_s != watch.answered_at.timestamp() // every_s
 
 
-def _usage(watch: Watch, engine: engines.EngineWithFiles) -> bool:
-    """Record what ended; False where the accounting doesn't answer, which the engine's health says. The cursor moves
-    only over what is recorded; a row that fails is asked for again next time."""
-    for _page in range(MOST_PAGES):
+def _usage(watch: Watch, engine: engines.EngineWithFiles) -> tuple[bool, bool]:
+    """Record what ended: (whether the accounting answers, whether it has more to tell). Where it doesn't, the engine's
+    health says so. The cursor moves only over what is recorded; a row that fails is asked for again next time."""
+    begun = time.monotonic()
+    while True:
         try:
             page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
         except Unavailable as silent:
             logger.info("the accounting of %s: %s", watch.engine, silent.message)
-            return False
+            return False, False
         parcels.record_usage(watch.engine, page.rows)
         if page.next != watch.cursor:
             watch.cursor = page.next
             watch.save(update_fields=["cursor"])
-        if not page.more:
-            break
-    return True
+        if not page.more or time.monotonic() - begun > READING_S:
+            return True, page.more
 
 
 def _budgets(watch: Watch, engine: engines.EngineWithFiles) -> None:

@@ -276,7 +276,8 @@ def booked_each(source: str, keys: Sequence[str]) -> dict[str, Booked]:
     """As `booked`, for each of these keys, in one statement."""
     kinds = [Kind.CHARGE, Kind.OVERRUN, Kind.SETTLE]
     entries: dict[str, list[Entry]] = {key: [] for key in keys}
-    for row in Entry.objects.filter(source=source, ext_key__in=keys, kind__in=kinds).order_by("-rev", "id"):
+    found = Entry.objects.filter(source=source, ext_key__in=keys, kind__in=kinds).order_by("-rev", "id")
+    for row in found.only("ext_key", "rev", "kind", "amount"):
         if not entries[row.ext_key] or entries[row.ext_key][0].rev == row.rev:
             entries[row.ext_key].append(row)
     return {key: _sum(rows) for key, rows in entries.items()}

@@ -6,6 +6,8 @@ Nothing here starts a process; the dispatcher does. Everything here may be calle
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,6 +20,7 @@ from psycopg.rows import dict_row
 
 from madang.engines.base import (
     APART_S,
+    SOCKET,
     Conflict,
     Cursor,
     Diff,
@@ -35,6 +38,7 @@ from madang.engines.base import (
     Sample,
     SlotCount,
     Snapshot,
+    Socket,
     State,
     UsageRow,
     Warn,
@@ -120,6 +124,13 @@ class LocalEngine(RunFolders):
         self.least_free = least_free
         self.connect, self.machine = connect, machine
         self.sandbox = sandbox or Sandbox()
+
+    def way_in(self, run: RunKey) -> Socket:
+        """The socket that the run listens at in its work folder, on this machine.
+
+        No link is followed: one to a socket of somebody else, made by the job, leads nowhere.
+        """
+        return Socket(self._opened(run, SOCKET, os.O_PATH | os.O_CLOEXEC, stat.S_ISSOCK))
 
     def submit(self, spec: JobSpec, attempt: int = 1) -> Receipt:
         """Queue every task of the job, or find that it was queued before."""

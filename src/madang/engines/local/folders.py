@@ -257,13 +257,6 @@ class RunFolders:
         fd = self._opened(run, path, os.O_RDONLY | os.O_NONBLOCK, stat.S_ISREG)
         return os.fdopen(fd, "rb")
 
-    def open_socket(self, run: RunKey, path: str) -> int:
-        """A descriptor of a socket that the run listens at in its work folder: /proc/self/fd/<it> is its address.
-
-        No link is followed: one to a socket of somebody else, made by the job, leads nowhere.
-        """
-        return self._opened(run, path, os.O_PATH | os.O_CLOEXEC, stat.S_ISSOCK)
-
     def _opened(self, run: RunKey, path: str, how: int, wanted: Callable[[int], bool]) -> int:
         parts = path.split("/")
         if "\0" in path or not path or any(part in ("", ".", "..") for part in parts):

@@ -33,7 +33,9 @@ from madang.engines.base import (
     Limits,
     LiveRun,
     Maintenance,
+    Missing,
     Page,
+    Port,
     Receipt,
     Rejected,
     RunKey,
@@ -69,7 +71,7 @@ def schema() -> str:
 
 class SlurmEngine(SharedRunFolders):
     """The cluster `cluster` that `commands` speaks to. All its nodes see the folder `runs` under the same path. `path`
-    is where jobs look for programs."""
+    is where jobs look for programs, and `ports` are those of the nodes that this machine reaches."""
 
     sync_every_s = SYNC_EVERY_S
 
@@ -81,16 +83,17 @@ class SlurmEngine(SharedRunFolders):
         commands: Commands,
         *,
         path: str = PATH,
+        ports: range = range(0),
         confirmed_s: float = CONFIRMED_S,
     ) -> None:
         super().__init__(runs)
-        self.path = path
+        self.path, self.ports = path, ports
         self.connect, self.cluster, self.commands, self.confirmed_s = connect, cluster, commands, confirmed_s
         self._most: dict[str, Counter[str]] = {}  # GPUs of one node, by partition and type
         self._most_at = 0.0
         self._clocks, self._clocks_at = clocks.IN_STEP, 0.0
         self._out, self._out_at = dict[str, str](), 0.0  # see nodes.out
-        self._settled: set[bytes] = set()  # see records.collect
+        self._heard = records.Heard()
 
     # ── a job goes in once ──
 
@@ -385,7 +388,7 @@ class SlurmEngine(SharedRunFolders):
         with answering(self.connect) as conn:
             rows = records.page(conn, self.cluster, int(since or 0), size + 1)
             if len(rows) <= size:
-                records.collect(conn, self.commands, self.cluster, self.runs, self._settled, self._apart(conn))
+                records.collect(conn, self.commands, self.cluster, self.runs, self._heard, self._apart(conn))
                 rows = records.page(conn, self.cluster, int(since or 0), size + 1)
         more, rows = len(rows) > size, rows[:size]
         return Page(tuple(row for _seq, row in rows), Cursor(str(rows[-1][0])) if rows else since, more)
@@ -393,6 +396,21 @@ class SlurmEngine(SharedRunFolders):
     def samples(self, run: RunKey) -> list[Sample]:
         """None: the site's own exporters watch the GPUs of its nodes."""
         return []
+
+    def way_in(self, run: RunKey) -> Port:
+        """The run says the port, Slurm the machine: so it leads nobody but to a port of the range, on its own node."""
+        port, certificate, token = self.door(run)
+        if port not in self.ports:
+            raise Missing("no_door", f"the run says that it is at the port {port}, which isn't one for sessions")
+        with answering(self.connect) as conn:
+            sends = records.sends(conn, self.cluster, job=run.job, attempt=run.attempt)
+            apart = self._apart(conn)
+        for live in self._queue("-u", sends[-1].user) if sends else ():
+            here = live.state == "RUNNING" and run.task in live.tasks and WORD.fullmatch(live.nodes)
+            if here and owned(live.owner, sends, apart):
+                said = self.commands.read("scontrol", "-o", "show", "node", live.nodes)
+                return Port(nodes.field(said, "NodeAddr"), port, certificate, token)
+        raise Missing("no_run", "the run isn't on a node now")
 
     # ── budgets, and how the cluster is ──
 

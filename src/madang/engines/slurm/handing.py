@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import re
 import shlex
 import shutil
 import time
@@ -11,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from madang.engines.base import JobSpec, Rejected, RunKey
+from madang.engines.base import DOOR, JobSpec, Missing, Rejected, RunKey
 from madang.engines.local.folders import FOLDER, MAX_LOG_READ, RunFolders, place
 from madang.engines.slurm.clocks import IN_STEP, Clocks
 
 WRAPPER = Path(__file__).parent / "wrapper.sh"
+TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
 
 
@@ -157,16 +160,33 @@ def _small(path: Path) -> str:
 
 
 class SharedRunFolders(RunFolders):
-    """Run folders that belong to other users: of a log, only a file that belongs to its folder's owner is read."""
+    """Run folders that belong to other users: of what a run writes beside its work folder, only a file that belongs to
+    the owner of its folder is read."""
 
     def log(self, run: RunKey, offset: int, size: int) -> bytes:
         """At most `size` bytes (and 4 MiB) from `offset` on; empty where nothing is written yet."""
+        return self._beside(run, "out.log", offset, size)
+
+    def door(self, run: RunKey) -> tuple[int, bytes, str]:
+        """What a run says of how it is reached: the port, the SHA-256 of its certificate, and the token that lets in.
+        Its owner may have written anything there: `Missing` for what isn't that."""
+        try:
+            said = json.loads(self._beside(run, DOOR, 0, 1000))
+            port, certificate, token = said["port"], bytes.fromhex(said["certificate"]), said["token"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise Missing("no_door", "the run says nowhere how it is reached") from None
+        fine = type(port) is int and len(certificate) == 32 and isinstance(token, str) and TOKEN.fullmatch(token)
+        if not fine:
+            raise Missing("no_door", "the run doesn't say how it is reached")
+        return port, certificate, token
+
+    def _beside(self, run: RunKey, name: str, offset: int, size: int) -> bytes:
         try:
             folder = os.open(place(self.runs, run), FOLDER)
         except OSError:
             return b""
         try:
-            fd = os.open("out.log", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             with os.fdopen(fd, "rb") as file:
                 if os.fstat(fd).st_uid != os.fstat(folder).st_uid:
                     return b""

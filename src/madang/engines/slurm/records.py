@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -23,7 +24,9 @@ from madang.engines.slurm.clocks import IN_STEP, Clocks
 from madang.engines.slurm.commands import Commands
 from madang.engines.slurm.handing import Marks, marks
 
-BACK_S = 3600  # the accounting hears of ends late; each question goes back so far
+NEAR_S = 30  # each question goes back so far behind the last one
+BACK_S = 3600  # and one in every half minute so far, as the accounting may hear late of ends
+BACK_EVERY_S = 30
 FAR_S = 3 * 86_400  # and once a day so far: the accounting may change its mind
 FIRST_S = 40 * 86_400  # and the first one so far
 NO_MARKS = Marks(None, None, None, None)
@@ -203,20 +206,26 @@ def bare_job(run: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"slurm:{run}")
 
 
+@dataclass
+class Heard:
+    """What whoever asks again and again keeps in mind. `settled`: the marks of rows that were found written down, word
+    for word the same, so that they aren't read again; `back_at`: when it last asked so far back."""
+
+    settled: set[bytes] = field(default_factory=set)
+    back_at: float = float("-inf")
+
+
 def collect(
     conn: psycopg.Connection[Any],
     commands: Commands,
     cluster: str,
     runs: Path,
-    settled: set[bytes] | None = None,
+    heard: Heard | None = None,
     clocks: Clocks = IN_STEP,
 ) -> int:
-    """Ask the accounting and write down what ended since the last time. How many rows were new.
-
-    `settled` are the marks of rows that were found written down before, word for word the same: they aren't read again,
-    as each answer says again what ended in the last hour. It is kept by the caller and brought up to date here.
-    """
-    settled = set() if settled is None else settled
+    """Ask the accounting and write down what ended since the last time. How many rows were new. `heard` is brought up
+    to date."""
+    heard = heard or Heard()
     with conn.transaction():
         row = conn.execute(
             """SELECT floor(extract(epoch FROM now()))::bigint,
@@ -226,10 +235,12 @@ def collect(
         ).fetchone()
     assert row
     asked, before, far = row
-    since = before - (FAR_S if far else BACK_S) if before else asked - FIRST_S
+    begun = time.monotonic()
+    near = bool(before) and not far and begun - heard.back_at < BACK_EVERY_S
+    since = before - (NEAR_S if near else FAR_S if far else BACK_S) if before else asked - FIRST_S
     told = {_mark(row): row for row in _said(commands, since + int(clocks.asked))}
     own = commands.controllers
-    news = {mark: row for mark, said in told.items() if mark not in settled and (row := answers.ended(said, own))}
+    news = {mark: row for mark, said in told.items() if mark not in heard.settled and (row := answers.ended(said, own))}
     never = _never(commands)
     rows = [*news.values(), *(row for row in never if row.tasks)]
     with conn.transaction():
@@ -270,8 +281,10 @@ def collect(
                 [cluster],
             )
     same = {mark for mark, row in news.items() if known.get(_name(cluster, row, row.tasks[0])) == _what(row)}
-    settled.intersection_update(told)
-    settled |= same
+    if not near:
+        heard.settled.intersection_update(told)
+        heard.back_at = begun
+    heard.settled |= same
     return new
 
 

@@ -574,10 +574,10 @@ def test_what_the_accounting_says_again_is_known_without_being_read_again_and_a_
     job = rig.submit("exit 3")
     row = rig.ended(job)
     rig.usage()
-    assert len(rig.engine._settled) > 0
-    before = set(rig.engine._settled)
+    assert len(rig.engine._heard.settled) > 0
+    before = set(rig.engine._heard.settled)
     rig.engine.usage(rig.cursor)
-    assert before <= rig.engine._settled
+    assert before <= rig.engine._heard.settled
     with rig.connect() as conn:
         conn.execute("UPDATE slurm_run SET said = 'TIMEOUT' WHERE job = %s", [job])
     again = rig.new_engine()

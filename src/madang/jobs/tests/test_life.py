@@ -236,6 +236,25 @@ def test_one_missed_answer_changes_nothing(paper):
     assert Watch.objects.get().error == "no answer"
 
 
+def test_a_look_that_can_not_read_all_that_ended_forgets_nobody_and_another_follows_at_once(paper, monkeypatch):
+    row = make.allocation()
+    done = [make.job(row) for _ in range(5)]
+    lives = make.job(row)
+    for each in [*done, lives]:
+        actions.hand_over(each)
+        paper.start(each)
+    poller.look()
+    for each in [*done, lives]:
+        long_ago(each)
+    for each in done:
+        paper.end(each, seconds=20)
+    monkeypatch.setattr(poller, "READING_S", -1)  # a page of two a look
+    assert [poller.look() for _ in range(3)] == [True, True, False]
+    assert [again(each).state for each in done] == ["ended"] * 5
+    assert (again(lives).state, paper.submissions) == ("running", 6)
+    assert not LogLine.objects.filter(verb="lose_sight").exists()
+
+
 def test_while_the_accounting_is_away_what_lives_is_seen_and_what_ended_stays_until_it_says_how(paper):
     row = make.allocation()
     job, over, gone = make.job(row), make.job(row), make.job(row)
