@@ -513,6 +513,7 @@ def main() -> int:
             cluster.up()
             # As Madang's setting MADANG_SLURM is written.
             said = {"conf": str(cluster.conf), "runs": str(cluster.root / "runs"), "makes_users": "madang"}
+            said["session_ports"] = "41000-41999"
             if given.python:
                 said["path"] = f"{cluster.lend_python(given.python)}:/usr/local/bin:/usr/bin:/bin"
             print(json.dumps({cluster.name: said}))

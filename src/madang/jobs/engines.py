@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Engine, FileEntry, Limits, Listing, RunKey, UsageRow
+from madang.engines.base import Engine, FileEntry, Limits, Listing, Port, RunKey, Socket, UsageRow
 from madang.grants.models import Allocation
 from madang.identity.models import Person
 from madang.workflow.errors import Missing
@@ -28,6 +28,10 @@ class EngineWithFiles(Engine, Protocol):
         """For reading; no link is followed. Raises the engines' `Missing`."""
 
     def log_size(self, run: RunKey) -> int: ...
+
+    def way_in(self, run: RunKey) -> Socket | Port:
+        """Where a program of the run is reached that people use while it runs. Raises the engines' `Missing` while it
+        listens nowhere. Asks the engine: not for a web request."""
 
 
 class Input(NamedTuple):

@@ -3,7 +3,8 @@
 Each session has a host name of its own, so that what is shown there can't script another session or the portal. Nothing
 passes but what comes with the cookie of that session, from its own pages: a page of another host is refused also where
 the browser would send the cookie along. The program behind it sees neither that cookie nor who asks. It listens at a
-Unix socket in its run's folder; what its run put there instead, a link above all, isn't followed.
+Unix socket in its run's folder, or on a node of a cluster: who has the node's port and not the session's certificate is
+told nothing.
 
 It also sees when something is done in a session, and asks for the end of one in which nothing is.
 """
@@ -31,38 +32,55 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from madang.engines.base import EngineError, Port, RunKey, Socket
+
 T = TypeVar("T")
 LOOK_S = 2.0
 TRUST_S = 3.0  # how long an answer to "may they?" holds
 MOST_MESSAGE = 64 << 20  # bytes of one WebSocket message
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+KNOCK = "madang-session"  # the header that `door` wants the token in
 # Of one connection and not of the message, or words of a proxy that nobody but us may say.
 HOP = {
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
     *("transfer-encoding", "upgrade", "expect", "content-length", "forwarded", "x-real-ip", "alt-svc", "via"),
+    KNOCK,
 }
+# Nobody listens there any more, or somebody else does.
+ELSEWHERE = (aiohttp.ClientConnectorError, aiohttp.ServerFingerprintMismatch)
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 logger = logging.getLogger(__name__)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class Behind:
-    """One session's program, at its socket. Good until the socket is another one."""
+    """One session's program, where it listens. Good until it is somewhere else."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        connector = aiohttp.UnixConnector(path=f"/proc/self/fd/{fd}", limit=0, force_close=True)
+    def __init__(self, way: Socket | Port) -> None:
+        self.way = way
+        connector: aiohttp.BaseConnector
+        if isinstance(way, Socket):
+            self.url, says = "http://localhost", {}
+            connector = aiohttp.UnixConnector(path=f"/proc/self/fd/{way.fd}", limit=0, force_close=True)
+        else:
+            host = f"[{way.host}]" if ":" in way.host else way.host
+            self.url, says = f"https://{host}:{way.port}", {KNOCK: way.token}
+            connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=aiohttp.Fingerprint(way.certificate))
         self.http = aiohttp.ClientSession(
             connector=connector,
+            headers=says,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=10),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
 
+    def address(self, path: str) -> URL:
+        return URL(self.url + path, encoded=True)
+
     async def close(self) -> None:
         await self.http.close()
-        os.close(self.fd)
+        _close(self.way)
 
 
 class Proxy:
@@ -75,6 +93,7 @@ class Proxy:
         self.origin_is_secure = sessions.origin_of(UUID(int=0)).startswith("https://")
         self.cookie = "__Host-madang" if self.origin_is_secure else "madang"
         self.pool = ThreadPoolExecutor(4, "database")
+        self.doors = ThreadPoolExecutor(4, "doors")  # a cluster that doesn't answer keeps nobody else waiting
         self.behind: dict[UUID, Behind] = {}
         self.live: dict[UUID, Any] = {}
         self.trusted: dict[tuple[UUID, str], tuple[float, bool]] = {}
@@ -82,7 +101,7 @@ class Proxy:
         self.open: set[tuple[UUID, str, asyncio.Task[Any]]] = set()
         self.stop = asyncio.Event()
 
-    async def ask(self, question: Callable[..., T], *args: Any) -> T:
+    async def ask(self, question: Callable[..., T], *args: Any, pool: ThreadPoolExecutor | None = None) -> T:
         """A question to the database, in a thread that gives its connection back."""
 
         def asked() -> T:
@@ -93,7 +112,7 @@ class Proxy:
             finally:
                 connection.close()
 
-        return await asyncio.get_running_loop().run_in_executor(self.pool, asked)
+        return await asyncio.get_running_loop().run_in_executor(pool or self.pool, asked)
 
     # -- who comes in --------------------------------------------------------------------------------------------
 
@@ -131,7 +150,7 @@ class Proxy:
                 return await self._talk(request, uuid, behind, headers)
             return await self._pass(request, uuid, behind, headers)
         except aiohttp.ClientError as error:
-            if isinstance(error, aiohttp.ClientConnectorError):  # nobody listens there any more
+            if isinstance(error, ELSEWHERE):
                 await self._forget(uuid, behind)
             return _page(502, "The session doesn't answer.", "세션이 응답하지 않습니다.")
         finally:
@@ -185,13 +204,13 @@ class Proxy:
         if (known := self.behind.get(uuid)) is not None:
             return known
         live = self.live.get(uuid)
-        fd = await self.ask(_socket, uuid, live.engine) if live else None
-        if fd is None:
+        way = await self.ask(_way_in, uuid, live.engine, pool=self.doors) if live else None
+        if way is None:
             return None
         if uuid in self.behind:  # another request was faster
-            os.close(fd)
+            _close(way)
         else:
-            self.behind[uuid] = Behind(fd)
+            self.behind[uuid] = Behind(way)
         return self.behind[uuid]
 
     async def _forget(self, uuid: UUID, behind: Behind | None = None) -> None:
@@ -206,7 +225,7 @@ class Proxy:
             self.used.add(uuid)
         if request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
-        url = URL(f"http://localhost{request.raw_path}", encoded=True)
+        url = behind.address(request.raw_path)
         body = request.content if request.body_exists else None
         async with behind.http.request(
             request.method, url, headers=headers, data=body, allow_redirects=False
@@ -242,7 +261,7 @@ class Proxy:
         protocols = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
         for name in [name for name in headers if name.lower().startswith("sec-websocket-")]:
             headers.popall(name, None)
-        url = URL(f"http://localhost{request.raw_path}", encoded=True)
+        url = behind.address(request.raw_path)
         try:
             inner = await behind.http.ws_connect(
                 url, protocols=protocols, headers=headers, max_msg_size=MOST_MESSAGE, autoclose=False
@@ -307,11 +326,11 @@ class Proxy:
         try:
             if (behind := await self._behind(uuid)) is None:
                 return None
-            url, patience = URL(f"http://localhost{path}"), aiohttp.ClientTimeout(total=5)
-            async with behind.http.get(url, timeout=patience, allow_redirects=False) as answer:
+            patience = aiohttp.ClientTimeout(total=5)
+            async with behind.http.get(behind.address(path), timeout=patience, allow_redirects=False) as answer:
                 return await answer.content.read(1 << 20)
         except (aiohttp.ClientError, TimeoutError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):
+            if isinstance(error, ELSEWHERE):
                 await self._forget(uuid)
             return None
 
@@ -339,19 +358,22 @@ class Proxy:
             for uuid in list(self.behind):
                 await self._forget(uuid)
             self.pool.shutdown()
+            self.doors.shutdown(cancel_futures=True)
 
 
-def _socket(uuid: UUID, engine: str) -> int | None:
-    from madang.engines.base import EngineError, RunKey
-    from madang.engines.local import LocalEngine
-    from madang.facilities.compute import programs
+def _way_in(uuid: UUID, engine: str) -> Socket | Port | None:
     from madang.jobs.engines import engine_named
 
-    named = engine_named(engine)
     try:
-        return named.open_socket(RunKey(uuid), programs.SOCKET) if isinstance(named, LocalEngine) else None
-    except EngineError:
+        return engine_named(engine).way_in(RunKey(uuid))
+    except EngineError as error:  # it isn't there yet, or the cluster doesn't answer
+        logger.debug("session %s: %s", uuid, error)
         return None
+
+
+def _close(way: Socket | Port) -> None:
+    if isinstance(way, Socket):
+        os.close(way.fd)
 
 
 def _cookies(request: web.BaseRequest, name: str) -> tuple[list[str], str]:

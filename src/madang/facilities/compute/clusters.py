@@ -9,12 +9,14 @@ whoever runs the server says where its slurm.conf and its shared folder are, as 
 from __future__ import annotations
 
 import pwd
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from madang.engines.slurm.commands import PATH
@@ -30,20 +32,50 @@ FIRST_UID = 20_000  # of the users that are made here
 class Slurm:
     """`conf` is the cluster's slurm.conf, `runs` a folder that all of its nodes see under this path. `makes_users`: how
     the names of posix users begin that are made here, for a cluster on this machine alone; empty where the site's
-    directory has them. `path` is where jobs look for programs."""
+    directory has them. `path` is where jobs look for programs. `session_ports`: the ports of the nodes at which this
+    machine, and nobody else, reaches interactive sessions; without any, none run there."""
 
     conf: Path
     runs: Path
     makes_users: str = ""
     path: str = PATH
+    session_ports: range = range(0)
 
 
 def slurms() -> dict[str, Slurm]:
     """Every Slurm cluster that the settings name."""
     return {
-        name: Slurm(Path(said["conf"]), Path(said["runs"]), said.get("makes_users", ""), said.get("path", PATH))
+        name: Slurm(
+            Path(said["conf"]),
+            Path(said["runs"]),
+            said.get("makes_users", ""),
+            said.get("path", PATH),
+            _ports(name, said.get("session_ports", "")),
+        )
         for name, said in settings.SLURM.items()
     }
+
+
+def _ports(cluster: str, said: object) -> range:
+    """Of "41000-41999", the last included; none of an empty text."""
+    if not said:
+        return range(0)
+    first, _, last = str(said).partition("-")
+    if not (re.fullmatch(r"\d{4,5}-\d{4,5}", str(said)) and 1024 <= int(first) <= int(last) <= 65_535):
+        raise ImproperlyConfigured(
+            f'MADANG_SLURM: session_ports of {cluster} is {said!r}, and not like "41000-41999" (from 1024 to 65535)'
+        )
+    return range(int(first), int(last) + 1)
+
+
+def session_ports(cluster: Cluster) -> range:
+    """The ports of its nodes at which sessions are reached; none on this machine, which has them reached otherwise."""
+    slurm = slurms().get(cluster.code)
+    return slurm.session_ports if slurm and cluster.engine == EngineKind.SLURM else range(0)
+
+
+def has_sessions(cluster: Cluster) -> bool:
+    return cluster.engine == EngineKind.LOCAL or bool(session_ports(cluster))
 
 
 def sbatch(partition: Partition, allocation: Allocation) -> str:

@@ -70,7 +70,7 @@ class Site:
         if name not in slurms():
             raise Unavailable("no_settings", f"MADANG_SLURM doesn't name the cluster {name}")
         slurm = slurms()[name]
-        return SlurmEngine(connect, slurm.runs, name, Commands(slurm.conf), path=slurm.path)
+        return SlurmEngine(connect, slurm.runs, name, Commands(slurm.conf), path=slurm.path, ports=slurm.session_ports)
 
     def partitions(self, name: str) -> Sequence[str]:
         return list(Partition.objects.filter(cluster__code=name).order_by("id").values_list("name", flat=True))

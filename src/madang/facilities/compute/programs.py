@@ -1,66 +1,66 @@
-"""How each program of a session is started: it listens at a socket in its folder, as the sandbox has no network.
+"""How each program of a session is started, so that nobody reaches it but through the proxy.
 
-The folder is the run's own and closed to other users, so whoever reaches the socket came through the proxy: a token of
-the program's own would only be one more secret in a queue, a log or an address.
+It listens at a Unix socket that only its own user can open. On this machine that is in its run's folder, and the proxy
+opens it there: the sandbox has no network. On another machine it is in a folder of that one, and `shipped/door.py`
+stands before it. The programs have no token of their own: it would be one more secret in a queue, a log or an address.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
+from madang.engines.base import SOCKET
 from madang.facilities.compute.models import Program
 
-SOCKET = ".session"  # in the work folder
-
-_JUPYTERLAB = """#!/bin/sh
-# $1: jupyter-lab. Terminals and kernels find what stands beside it.
-case "$1" in /*) PATH="${1%/*}:$PATH" ;; esac
-export PATH JUPYTER_RUNTIME_DIR=/tmp/jupyter SHELL=/bin/bash
-exec "$1" --no-browser --ServerApp.sock=/work/.session --ServerApp.sock_mode=0600 --ServerApp.root_dir=/work \\
+# $1: the program; $socket: where it listens; $own: a folder of this run alone. It serves the folder that it starts in.
+_LINES = {
+    Program.JUPYTERLAB: """
+export JUPYTER_RUNTIME_DIR="$own/jupyter" SHELL=/bin/bash
+exec "$1" --no-browser --ServerApp.sock="$socket" --ServerApp.sock_mode=0600 --ServerApp.root_dir="$PWD" \\
   --ServerApp.base_url=/ --IdentityProvider.token= --ServerApp.allow_remote_access=True \\
-  --LabApp.extension_manager=readonly --LabApp.news_url=None
-"""
+  --KernelManager.transport=ipc --LabApp.extension_manager=readonly --LabApp.news_url=None
+""",
+    # It tells whoever is on the machine at which port it is, and has none at a socket.
+    Program.TENSORBOARD: """
+export TMPDIR="$own"
+exec python3 - --host="unix://$socket" --port=0 --logdir="$PWD" --reload_multifile=true <<'PYTHON'
+import sys
+from tensorboard import default, program
 
-# It only listens at a port: of the sandbox's own loopback, where nobody else is. What comes to the socket is passed on.
-_TENSORBOARD = """#!/bin/sh
-# $1: tensorboard. It reads what lies in the folder of the session.
+class Server(program.WerkzeugServer):
+    def get_url(self):
+        return "http://session:0/"
+
+board = program.TensorBoard(default.get_plugins(), server_class=Server)
+board.configure(sys.argv)
+sys.exit(board.main())
+PYTHON
+""",
+}
+_BESIDE = """#!/bin/sh
+# Terminals and kernels find what stands beside the program.
 case "$1" in /*) PATH="${1%/*}:$PATH" ;; esac
 export PATH
-cat > /tmp/relay.py <<'END'
-import asyncio, os, sys
-
-PORT = 6006
-
-async def copy(source, target):
-    try:
-        while piece := await source.read(65536):
-            target.write(piece)
-            await target.drain()
-    except OSError:
-        pass
-    finally:
-        target.close()
-
-async def pass_on(reader, writer):
-    try:
-        back, forth = await asyncio.open_connection("127.0.0.1", PORT)
-    except OSError:  # it doesn't listen yet
-        writer.close()
-        return
-    await asyncio.gather(copy(reader, forth), copy(back, writer))
-
-async def main():
-    program = await asyncio.create_subprocess_exec(*sys.argv[1:], "--host=127.0.0.1", f"--port={PORT}")
-    os.umask(0o077)
-    await asyncio.start_unix_server(pass_on, "/work/.session")
-    sys.exit(await program.wait())
-
-asyncio.run(main())
-END
-exec python3 /tmp/relay.py "$1" --logdir=/work --reload_multifile=true
 """
-
-SCRIPTS = {Program.JUPYTERLAB: _JUPYTERLAB, Program.TENSORBOARD: _TENSORBOARD}
 # Where a program says what runs in it, as Jupyter's list of kernels does. Of others only what people do is seen.
 BUSY = {Program.JUPYTERLAB: "/api/kernels"}
+
+
+def here(program: Program) -> str:
+    """The script of a session on this machine. Its argument is the program."""
+    return f"{_BESIDE}own=/tmp socket=$PWD/{SOCKET}\n{_LINES[program].lstrip()}"
+
+
+def elsewhere(program: Program) -> str:
+    """The script of a session on another machine. Its arguments are the program and the ports that it may be at."""
+    line = _LINES[program].strip().replace("'", "'\\''")
+    return f"{_BESIDE}exec python3 - \"$2\" '{line}' \"$1\" <<'END'\n{_door()}END\n"
+
+
+@cache
+def _door() -> str:
+    return (Path(__file__).parent / "shipped" / "door.py").read_text()
 
 
 def busy(answer: object) -> bool:

@@ -26,7 +26,8 @@ from django.utils.translation import ngettext, pgettext
 
 from madang.engines.base import WORD
 from madang.facilities.compute import actions, programs
-from madang.facilities.compute.models import EngineKind, Entrance, Partition, Program, Session, SessionKind
+from madang.facilities.compute.clusters import has_sessions, session_ports
+from madang.facilities.compute.models import Entrance, Partition, Program, Session, SessionKind
 from madang.facilities.compute.queries import Offer, missing, offers
 from madang.grants.models import Allocation
 from madang.identity.access import access_of, require, require_member
@@ -137,8 +138,8 @@ def kind_named(code: str) -> SessionKind:
 
 
 def places(person: Any) -> list[Offer]:
-    """The allocations that the person can start a session on now: those of this machine's clusters."""
-    return [offer for offer in offers(person) if offer.partition.cluster.engine == EngineKind.LOCAL]
+    """The allocations that the person can start a session on now."""
+    return [offer for offer in offers(person) if has_sessions(offer.partition.cluster)]
 
 
 # -- a session from its start to its end ----------------------------------------------------------------------------
@@ -162,8 +163,8 @@ def start(
     errors = {
         "kind": "" if kind.offered else _("The site offers no such session."),
         "allocation": ""
-        if partition and partition.cluster.engine == EngineKind.LOCAL
-        else _("Sessions run on this machine's own GPUs, and this allocation is for others."),
+        if partition and has_sessions(partition.cluster)
+        else _("No sessions run on the cluster of this allocation."),
         "gpus": ""
         if gpus <= kind.most_gpus
         else ngettext(
@@ -179,14 +180,16 @@ def start(
     if errors := {field: message for field, message in errors.items() if message}:
         require_member(actor, allocation.grant.organization_id)
         raise Refused(" ".join(errors.values()), errors=errors)
+    assert partition
+    script, arguments = _how(kind, session_ports(partition.cluster))
     with act(actor, "start_session", kind=kind.code) as said:
         job = actions.submit(
             actor,
             uuid=uuid,
             allocation=allocation,
             name=kind.name_en,
-            script=programs.SCRIPTS[Program(kind.program)],
-            arguments=[kind.command],
+            script=script,
+            arguments=arguments,
             gpus=gpus,
             limit_s=limit_s,
             files=files,
@@ -196,6 +199,14 @@ def start(
             raise Stale(_("This session was started before as another kind."))
         said["on"] = session
     return session
+
+
+def _how(kind: SessionKind, ports: range) -> tuple[str, list[str]]:
+    """The script of a session, and what it is told."""
+    program = Program(kind.program)
+    if not ports:
+        return programs.here(program), [kind.command]
+    return programs.elsewhere(program), [kind.command, f"{ports[0]}-{ports[-1]}"]
 
 
 def end(actor: Person, *, session: Session) -> Session:

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from madang.facilities.compute import programs, sessions
+from madang.engines.base import SOCKET
+from madang.facilities.compute import sessions
 from madang.facilities.compute.models import Entrance, Session
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
@@ -41,7 +42,7 @@ class Program:
         self.seen: list[str] = []
         folder = os.open(make.folder(session.job) / "work", os.O_PATH)
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(f"/proc/self/fd/{folder}/{programs.SOCKET}")
+        self.socket.bind(f"/proc/self/fd/{folder}/{SOCKET}")
         self.socket.listen()
         os.close(folder)
 
@@ -145,13 +146,26 @@ def test_a_session_is_ready_once_its_program_answers_and_what_is_asked_of_it_pas
 
 def test_the_program_sees_no_secret_and_no_word_that_only_a_proxy_may_say(visitor):
     visitor.cookies["_xsrf"] = "own"
-    forged = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "evil", "Forwarded": "for=1.2.3.4", "X-Real-IP": "1"}
+    forged = {
+        "Madang-Session": "1",
+        "X-Forwarded-For": "1.2.3.4",
+        "X-Forwarded-Host": "evil",
+        "Forwarded": "for=1.2.3.4",
+        "X-Real-IP": "1",
+    }
     said = json.loads(visitor.ask("GET", "/", None, **forged, Connection="close, X-Hidden", X_Hidden="1").text)
     headers = {name.lower(): value for name, value in said["headers"]}
     assert headers["cookie"] == "_xsrf=own"
     assert headers["host"] == visitor.host
     assert visitor.cookies["madang"] not in json.dumps(said)
-    assert not headers.keys() & {"x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip", "x-hidden"}
+    assert not headers.keys() & {
+        "madang-session",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "forwarded",
+        "x-real-ip",
+        "x-hidden",
+    }
 
 
 def test_the_program_sets_cookies_of_its_own_host_alone_and_sends_nobody_elsewhere(visitor):
@@ -325,8 +339,8 @@ def test_an_ended_session_is_closed_to_those_who_were_in_it(proxy, row, session,
 
 def test_a_link_to_another_sessions_socket_leads_nowhere(proxy, row, session, program):
     other = make.runs(make.session(row, kind=session.kind), ready=False)
-    link = make.folder(other.job) / "work" / programs.SOCKET
-    link.symlink_to(make.folder(session.job) / "work" / programs.SOCKET)
+    link = make.folder(other.job) / "work" / SOCKET
+    link.symlink_to(make.folder(session.job) / "work" / SOCKET)
     before = len(program.seen)
     for _ in range(3):
         proxy.look()

@@ -11,13 +11,14 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings as site
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
+from madang.engines.base import SOCKET, RunKey
 from madang.engines.base import Missing as EngineMissing
-from madang.engines.base import RunKey
-from madang.engines.local.folders import RunFolders
-from madang.facilities.compute import actions, host, programs, sessions
-from madang.facilities.compute.models import Entrance, Session, SessionKind
+from madang.engines.local import LocalEngine
+from madang.facilities.compute import actions, clusters, host, programs, sessions
+from madang.facilities.compute.models import Entrance, Program, Session, SessionKind
 from madang.facilities.compute.tests import make
 from madang.facilities.compute.tests.test_api import BASE, program
 from madang.facilities.compute.tests.test_permissions import WHO, body, somebody
@@ -127,11 +128,43 @@ def test_what_is_no_longer_offered_isnt_started_and_no_site_without_an_address_h
     assert "/compute/sessions/" not in client.get("/compute/jobs/").content.decode()
 
 
-def test_a_session_on_another_machine_is_refused(settings):
-    settings.SLURM = {"gj": {"conf": "/etc/slurm.conf", "runs": "/shared"}}
-    row = make.allocation(make.partition(make.cluster(code="gj", engine="slurm")))
-    with pytest.raises(Refused, match="this machine's own GPUs"):
+@pytest.fixture
+def elsewhere(settings):
+    """An allocation on a Slurm cluster, and what the settings say of that cluster."""
+    said = {"conf": "/etc/slurm.conf", "runs": "/shared", "makes_users": "p"}
+    settings.SLURM = {"gj": said}
+    return make.allocation(make.partition(make.cluster(code="gj", engine="slurm"))), said
+
+
+def test_a_session_on_a_cluster_whose_nodes_nobody_reaches_is_refused(elsewhere):
+    row, said = elsewhere
+    with pytest.raises(Refused, match="No sessions run on the cluster") as refused:
         make.session(row)
+    assert set(refused.value.errors) == {"allocation"}
+    assert sessions.places(jobs.holder(row)) == []
+    client = logged_in(jobs.holder(row))
+    assert "on a cluster that has sessions" in client.get("/compute/sessions/new/").content.decode()
+    said["session_ports"] = "41000-41999"
+    assert [place.allocation for place in sessions.places(jobs.holder(row))] == [row]
+
+
+def test_a_session_on_a_cluster_is_told_its_program_and_the_ports(elsewhere):
+    row, said = elsewhere
+    said["session_ports"] = "41000-41999"
+    job = make.session(row).job
+    assert job.arguments == ["/opt/jupyter/bin/jupyter-lab", "41000-41999"]
+    assert job.script == programs.elsewhere(Program.JUPYTERLAB)
+    assert make.session(make.allocation()).job.arguments == ["/opt/jupyter/bin/jupyter-lab"]
+
+
+@pytest.mark.parametrize(
+    "ports", ["41000", "41000-", "1-2", "41999-41000", "41000-70000", "a-b", "41000-41999 ", 41000]
+)
+def test_ports_that_are_none_are_named_with_their_cluster(elsewhere, ports):
+    _row, said = elsewhere
+    said["session_ports"] = ports
+    with pytest.raises(ImproperlyConfigured, match="session_ports of gj"):
+        clusters.slurms()
 
 
 def test_only_an_operator_offers_programs_and_each_field_is_checked():
@@ -352,12 +385,12 @@ def test_only_a_socket_that_the_run_itself_made_in_its_folder_is_opened(tmp_path
     row = make.allocation()
     session = make.runs(make.session(row))
     work = make.folder(session.job) / "work"
-    folders = RunFolders(host.runs_of(session.job.engine))
+    engine = LocalEngine(host.connect, host.runs_of(session.job.engine), session.job.engine)
     key = RunKey(session.job.uuid)
 
     def opens() -> bool:
         try:
-            os.close(folders.open_socket(key, programs.SOCKET))
+            os.close(engine.way_in(key).fd)
         except EngineMissing:
             return False
         return True
@@ -366,14 +399,14 @@ def test_only_a_socket_that_the_run_itself_made_in_its_folder_is_opened(tmp_path
     with socket.socket(socket.AF_UNIX) as theirs, socket.socket(socket.AF_UNIX) as own:
         theirs.bind(str(other))
         assert not opens()
-        (work / programs.SOCKET).symlink_to(other)
+        (work / SOCKET).symlink_to(other)
         assert not opens()
-        (work / programs.SOCKET).unlink()
-        (work / programs.SOCKET).write_text("no socket")
+        (work / SOCKET).unlink()
+        (work / SOCKET).write_text("no socket")
         assert not opens()
-        (work / programs.SOCKET).unlink()
+        (work / SOCKET).unlink()
         here = os.open(work, os.O_PATH)
-        own.bind(f"/proc/self/fd/{here}/{programs.SOCKET}")
+        own.bind(f"/proc/self/fd/{here}/{SOCKET}")
         os.close(here)
         assert opens()
 
