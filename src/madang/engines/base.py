@@ -214,8 +214,8 @@ class LiveRun:
     """A run that has not ended, or whose end isn't accounted for yet (ENDED). `reason` says why it waits: Resources,
     Priority, ArrayLimit, BudgetClosed, DiskFull, Maintenance, NodesDrained, NodesDown, NodesOut (some of them this,
     some that), or the word of the cluster. `place` counts from 1 within its partition, and `starts_at` is the engine's
-    forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user`: `key.job` is made from the
-    engine's id.
+    forecast; None where it makes none. A `bare` run was submitted past us, by `posix_user` to `partition`: `key.job` is
+    made from the engine's id, and `engine_id` is what people know it by there.
     """
 
     key: RunKey
@@ -234,6 +234,8 @@ class LiveRun:
     place: int | None = None
     starts_at: datetime | None = None
     posix_user: str = ""
+    partition: str = ""
+    engine_id: str = ""
     bare: bool = False
 
 

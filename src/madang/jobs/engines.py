@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from madang.engines.base import Engine, FileEntry, Limits, Listing, Port, RunKey, Socket, UsageRow
+from madang.engines.base import Engine, FileEntry, Limits, Listing, LiveRun, Port, RunKey, Socket, UsageRow
 from madang.grants.models import Allocation
 from madang.identity.models import Person
 from madang.workflow.errors import Missing
@@ -103,7 +103,7 @@ class Host(Protocol):
     def budgets(self, name: str) -> Sequence[Limits]:
         """What the engine should have of budgets, accounts and members now, in the same order each time."""
 
-    def whose(self, name: str, row: UsageRow) -> Whose | None:
+    def whose(self, name: str, row: UsageRow | LiveRun) -> Whose | None:
         """Of a run that was submitted past us; None where it can't be told."""
 
 
@@ -150,7 +150,7 @@ def budgets(name: str) -> Sequence[Limits]:
     return _host_of(name).budgets(name)
 
 
-def whose(name: str, row: UsageRow) -> Whose | None:
+def whose(name: str, row: UsageRow | LiveRun) -> Whose | None:
     return _host_of(name).whose(name, row)
 
 

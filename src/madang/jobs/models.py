@@ -60,7 +60,7 @@ class Job(models.Model):
     `held` GPU-seconds are set aside while it lives; `used` and `overrun` are what its runs were charged. From `told_at`
     on the engine may know the job, whatever our own state says. `waits` is the engine's word for why it is queued,
     `place` its place in that queue and `expected_at` when the engine forecasts its start, null where it makes none.
-    A `bare` job was submitted to the engine past us: it is known once it has ended, had no hold and shows no script.
+    A `bare` job was submitted to the engine past us: it had no hold, shows no script, and was a `Bare` until it ended.
     With `requeue` its engine starts a run again that was preempted, or whose node failed; each run is charged.
     `cancel_why` says why it was asked to end where the site did, or an operator of it: its owner reads it.
     """
@@ -127,9 +127,14 @@ class Job(models.Model):
         return self.state != JobState.ENDED
 
     @property
-    def said(self) -> str:
+    def stands(self) -> JobState | JobOutcome:
         """Where it stands, or what it came to."""
-        return str((JobState(self.state) if self.lives else JobOutcome(self.outcome)).label)
+        return JobState(self.state) if self.lives else JobOutcome(self.outcome)
+
+    @property
+    def said(self) -> str:
+        """The same in words."""
+        return str(self.stands.label)
 
     @property
     def limit_minutes(self) -> int:
@@ -276,6 +281,42 @@ class Watch(models.Model):
         told = {"budgets_held": self.drift.get("held"), "maintenance_held": self.windows_held}
         held = [{"code": code, "text": why} for code, why in told.items() if why]
         return [*self.health.get("warnings", []), *held]
+
+
+class Bare(models.Model):
+    """What somebody submitted to an engine past us and that hasn't ended, as the poller last saw it. It holds nothing;
+    it is charged and becomes a job once it has ended. The waiting tasks of an array are one row of so many `runs`.
+
+    Without an `allocation` it is nobody's: no budget of ours pays for it, or nobody is known as its `posix_user`.
+    `limit_s` is 0 where it has none.
+    """
+
+    uuid = models.UUIDField(unique=True)
+    engine = models.CharField(max_length=40)
+    name = models.CharField(max_length=80)
+    posix_user = models.CharField(max_length=40)
+    partition = models.CharField(max_length=60)
+    gpu_type = models.CharField(max_length=40)
+    gpus = models.PositiveIntegerField()
+    runs = models.PositiveIntegerField()
+    limit_s = models.PositiveIntegerField()
+    waits = models.CharField(max_length=40, blank=True)
+    submitted_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    expected_at = models.DateTimeField(null=True)
+    allocation = models.ForeignKey(Allocation, models.PROTECT, null=True, related_name="+")
+    person = models.ForeignKey(Person, models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["-submitted_at", "-id"]
+        indexes = [models.Index(fields=["engine", "partition"], name="bare_of_a_partition")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def state(self) -> JobState:
+        return JobState.RUNNING if self.started_at else JobState.QUEUED
 
 
 class NodeWish(models.TextChoices):

@@ -19,7 +19,7 @@ from django.db.models import Count, Q, Value
 
 from madang.engines.base import START, Conflict, Cursor, Diff, EngineError, Limits, Rejected, Unavailable
 from madang.grants.models import Allocation, AllocationState, GrantState
-from madang.jobs import actions, again, engines, maintenance, nodes, parcels
+from madang.jobs import actions, again, bare, engines, maintenance, nodes, parcels
 from madang.jobs.models import LIVE, Job, JobState, Run, Stray, Watch
 from madang.workflow.moment import now
 
@@ -79,6 +79,8 @@ def reconcile(name: str) -> bool:
         heard, more = _usage(watch, engine)
         seen = replace(snapshot, complete=snapshot.complete and not more)
         forgotten = actions.observe(name, seen, asked_at=watch.asked_at)
+        if snapshot.complete:
+            bare.keep(name, snapshot.runs)
         again.keep_back(engine, name, snapshot)
         if _due(watch, engine.sync_every_s):
             health = engine.health()

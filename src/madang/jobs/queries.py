@@ -13,11 +13,12 @@ from django.db.models import Count, DateTimeField, Exists, Func, JSONField, Max,
 from django.db.models.expressions import RawSQL
 from django.utils.translation import gettext as _
 
+from madang.engines.base import MAX_LIMIT_S
 from madang.identity.access import access_of, require
 from madang.identity.models import Role
 from madang.jobs import maintenance, sweeps
 from madang.jobs.actions import SOURCE
-from madang.jobs.models import LIVE, Job, JobOutcome, JobState, Node, Run, Task, Watch
+from madang.jobs.models import LIVE, Bare, Job, JobOutcome, JobState, Node, Run, Task, Watch
 from madang.ledger import queries as ledger
 from madang.ledger.models import Entry
 from madang.twin.backtest import Stint
@@ -281,11 +282,18 @@ def crowd(engine: str, partition: str) -> tuple[list[Live], list[float]]:
         Task.objects.filter(job__engine=engine, job__partition=partition, outcome="")
         .exclude(job__state=JobState.ENDED)
         .order_by("job_id", "number")
-        .values_list("job__gpus", "job__limit_s", "started_at")[:LIVE_SEEN]
+        .values_list("job__submitted_at", "job__gpus", "job__limit_s", "started_at")[:LIVE_SEEN]
     )
+    past_us = (
+        Bare.objects.filter(engine=engine, partition=partition, gpus__gt=0)
+        .order_by("submitted_at", "id")
+        .values_list("submitted_at", "gpus", "limit_s", "started_at", "runs")[:LIVE_SEEN]
+    )
+    queue: list[Any] = [*rows, *(row for *row, runs in past_us for _run in range(runs))]
+    queue.sort(key=lambda row: row[0])  # which leaves those of one instant as they are
     live = [
-        Live(gpus, limit_s, None if started is None else max(0, int((at - started).total_seconds())))
-        for gpus, limit_s, started in rows
+        Live(gpus, limit_s or MAX_LIMIT_S, None if started is None else max(0, int((at - started).total_seconds())))
+        for _submitted, gpus, limit_s, started in queue[:LIVE_SEEN]
     ]
     ended = (
         Run.objects.filter(job__engine=engine, job__partition=partition, started_at__isnull=False, gpu_seconds__gt=0)

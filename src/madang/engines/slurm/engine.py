@@ -521,6 +521,8 @@ def _runs(
             place=place,
             starts_at=_forecast(live, apart) if waits else None,
             posix_user=live.owner.user,
+            partition=live.owner.partition,
+            engine_id=str(live.owner.slurm_id),
             bare=send is None,
         )
 

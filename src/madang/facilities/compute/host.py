@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 import madang
 from madang.catalog.models import ResourceState
-from madang.engines.base import Limits, Unavailable, UsageRow
+from madang.engines.base import Limits, LiveRun, Unavailable, UsageRow
 from madang.engines.local import LocalEngine
 from madang.engines.slurm import Commands, SlurmEngine
 from madang.facilities.compute import shelf, storage
@@ -116,7 +116,7 @@ class Site:
         cluster = Cluster.objects.get(code=name)
         return budgets_of(cluster) if cluster.engine == EngineKind.SLURM else live_budgets(name)
 
-    def whose(self, name: str, row: UsageRow) -> Whose | None:
+    def whose(self, name: str, row: UsageRow | LiveRun) -> Whose | None:
         """By the user and the budget that Slurm itself has for a run: what its owner wrote on it says nothing."""
         user = PosixAccount.objects.filter(cluster__code=name, name=row.posix_user).select_related("person").first()
         number = row.budget.removeprefix("allocation-")

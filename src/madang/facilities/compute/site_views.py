@@ -16,7 +16,7 @@ from madang.facilities.compute import sessions, words
 from madang.facilities.compute.forms import EndForm
 from madang.facilities.compute.views import history, number
 from madang.identity.access import me
-from madang.jobs import actions, maintenance
+from madang.jobs import actions, bare, maintenance
 from madang.jobs import queries as job_queries
 from madang.jobs.models import Job
 from madang.workflow.errors import Stale
@@ -29,10 +29,13 @@ def jobs(request: HttpRequest) -> HttpResponse:
     engine, partition = (request.GET.get(name, "")[:60] for name in ("engine", "partition"))
     after = number(request.GET.get("after"))
     page = job_queries.live_of_all(request.user, engine=engine, partition=partition, after=after)
+    past_us = bare.of_all(request.user, engine=engine, partition=partition) if after is None else bare.NONE
     kept = request.GET.copy()
     kept.pop("after", None)
     context = {
         "rows": [(row, EndForm(initial={"listed": True}, auto_id=f"job-{row.pk}-%s")) for row in page.items],
+        "bare": past_us.rows,
+        "bare_more": past_us.more,
         "where": " ".join(filter(None, (engine, partition))),
         "more": f"?{kept.urlencode()}&after={page.after}" if page.after else "",
         "first": f"?{kept.urlencode()}" if "after" in request.GET else "",

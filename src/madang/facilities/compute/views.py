@@ -37,7 +37,7 @@ from madang.grants.models import Grant
 from madang.identity.access import access_of, me, require
 from madang.identity.models import Role
 from madang.jobs import actions as job_actions
-from madang.jobs import maintenance, sweeps
+from madang.jobs import bare, maintenance, sweeps
 from madang.jobs import queries as job_queries
 from madang.jobs.engines import inputs_of
 from madang.jobs.models import Job, JobOutcome, JobState, Task
@@ -213,19 +213,23 @@ def add_partition(request: HttpRequest) -> HttpResponse:
 def jobs(request: HttpRequest) -> HttpResponse:
     mine = request.GET.get("whose") == "mine"
     live = {"live": True, "ended": False}.get(request.GET.get("state", ""))
-    allocation = number(request.GET.get("allocation"))
+    allocation, after = number(request.GET.get("allocation")), number(request.GET.get("after"))
     page = job_queries.jobs_of(
         request.user,
         columns=job_queries.LISTED,
         mine=mine,
         live=live,
         allocation=allocation,
-        after=number(request.GET.get("after")),
+        after=after,
     )
+    first = after is None and live is not False and clusters.slurms()
+    past_us = bare.of_members(request.user, mine=mine, allocation=allocation) if first else bare.NONE
     kept = request.GET.copy()
     kept.pop("after", None)
     context = {
         "page": page,
+        "bare": past_us.rows,
+        "bare_more": past_us.more,
         "mine": mine,
         "state": request.GET.get("state", ""),
         "more": f"?{kept.urlencode()}&after={page.after}" if page.after else "",

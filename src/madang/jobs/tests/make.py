@@ -44,7 +44,7 @@ from madang.identity.models import Organization, Person
 from madang.identity.tests import make as identity
 from madang.jobs import actions, engines, poller
 from madang.jobs.engines import Terms, Whose, Wish
-from madang.jobs.models import Job
+from madang.jobs.models import Bare, Job
 from madang.ledger import actions as ledger
 from madang.ledger import queries
 from madang.programs.tests import make as programs
@@ -274,6 +274,7 @@ class PaperHost:
     def __init__(self) -> None:
         self.engine = PaperEngine()
         self.owners: dict[tuple[str, str], Whose] = {}
+        self.asked = 0  # whose a run is
 
     def names(self) -> list[str]:
         return ["paper"]
@@ -292,7 +293,8 @@ class PaperHost:
     def budgets(self, name: str) -> list[Limits]:
         return poller.live_budgets(name)
 
-    def whose(self, name: str, row: UsageRow) -> Whose | None:
+    def whose(self, name: str, row: UsageRow | LiveRun) -> Whose | None:
+        self.asked += 1
         return self.owners.get((row.budget, row.posix_user))
 
 
@@ -302,6 +304,14 @@ def paper_host() -> Any:
     engines.register(host)
     yield host.engine
     engines.unregister(host)
+
+
+def bare(row: Allocation | None, **facts: Any) -> Bare:
+    """Submitted past us by the holder of the allocation (or by nobody), for two GPUs; it waits."""
+    whose = {"allocation": row, "person": holder(row)} if row else {}
+    wanted = {"uuid": uuid4(), "engine": "paper", "name": "slurm-1", "posix_user": "p", "partition": "h100"}
+    sizes = {"gpu_type": "h100", "gpus": 2, "runs": 1, "limit_s": 3600, "submitted_at": now()}
+    return Bare.objects.create(**{**wanted, **sizes, **whose, **facts})
 
 
 def job(row: Allocation, actor: Person | None = None, **facts: Any) -> Job:

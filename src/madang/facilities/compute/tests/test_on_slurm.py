@@ -27,7 +27,7 @@ from madang.grants.models import Allocation
 from madang.identity.tests import make as identity
 from madang.jobs import actions, maintenance, poller
 from madang.jobs import queries as job_queries
-from madang.jobs.models import Job, Maintenance, Run, Stray, Watch
+from madang.jobs.models import Bare, Job, Maintenance, Run, Stray, Watch
 from madang.jobs.tests import make as jobs
 from madang.ledger import actions as ledger
 from madang.ledger.models import Entry
@@ -156,6 +156,21 @@ def test_what_a_member_submits_with_sbatch_is_charged_to_the_allocation_and_show
     assert job in job_queries.jobs_of(jobs.holder(row)).items
     assert job_queries.jobs_of(jobs.holder(make.allocation(place))).items == []
     assert job_queries.mismatches() == ([], [])
+
+
+def test_what_a_member_submits_with_sbatch_is_seen_while_it_waits_and_runs(slurm, place):
+    row = make.allocation(place)
+    told(row)
+    sbatch(slurm, row, "--array=0-3", "--begin=now+300")
+    waits = until(lambda: Bare.objects.filter(started_at=None, runs=4).first())
+    sbatch(slurm, row)
+    until(lambda: Bare.objects.filter(started_at__isnull=False, runs=1).first())
+    assert (waits.allocation, waits.person, waits.partition, waits.gpus) == (row, jobs.holder(row), place.name, 1)
+    assert waits.name.removeprefix("slurm-").isdigit()
+    ended = until(lambda: Job.objects.filter(bare=True).first())
+    assert ended.name.removeprefix("slurm-").isdigit()
+    commands(slurm).write("scancel", waits.name.removeprefix("slurm-"))
+    until(lambda: not Bare.objects.exists())
 
 
 def test_what_ran_under_no_budget_of_ours_is_asked_about_and_charged_to_nobody(slurm, place):

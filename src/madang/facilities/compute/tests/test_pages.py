@@ -326,6 +326,25 @@ def test_strange_questions_to_the_list_are_no_error(query):
     assert browser(jobs.holder(row)).get("/compute/jobs/", query).status_code == 200
 
 
+def test_what_was_submitted_on_the_cluster_itself_is_listed_before_it_ends(settings):
+    settings.SLURM = {"gj": {"conf": "/etc/slurm.conf", "runs": "/shared", "makes_users": "p"}}
+    row = make.allocation(make.partition(make.cluster(code="gj", engine="slurm"), name="long"))
+    client = browser(jobs.holder(row))
+    assert "Submitted on the cluster itself" not in client.get("/compute/jobs/").content.decode()
+    mine = jobs.bare(row, name="slurm-7", engine="gj", partition="long", runs=3)
+    jobs.bare(None, name="slurm-8", engine="gj", partition="long", posix_user="stray")
+    page = client.get("/compute/jobs/").content.decode()
+    assert ("slurm-7" in page, "2 × 3" in page, "slurm-8" in page) == (True, True, False)
+    assert "No jobs yet" not in page
+    for query, there in (({"state": "live"}, True), ({"state": "ended"}, False), ({"whose": "mine"}, True)):
+        assert ("slurm-7" in client.get("/compute/jobs/", query).content.decode()) is there
+    assert "slurm-7" not in client.get("/compute/jobs/", {"after": 10**9}).content.decode()
+    assert "slurm-7" not in browser(jobs.holder(make.allocation())).get("/compute/jobs/").content.decode()
+    site = browser(identity.operator()).get("/compute/site-jobs/").content.decode()
+    assert all(text in site for text in ("slurm-7", "slurm-8", "stray", "nobody’s", str(mine.allocation.grant.number)))
+    assert "slurm-7" not in browser(identity.operator()).get("/compute/site-jobs/?partition=x").content.decode()
+
+
 def queries_of(client: Client, address: str) -> int:
     client.get(address)
     with CaptureQueriesContext(
