@@ -21,7 +21,6 @@ from madang.engines.local.folders import place as folder_of
 from madang.facilities.compute import host, queries, sessions
 from madang.facilities.compute.models import PosixAccount, Session
 from madang.facilities.compute.tests import make
-from madang.facilities.compute.tests.test_door import LAB, free_ports
 from madang.facilities.compute.tests.test_on_slurm import over, place, slurm, told, until  # noqa: F401
 from madang.identity.models import Person
 from madang.jobs import actions, engines
@@ -31,6 +30,7 @@ from madang.jobs.tests import make as jobs
 from madang.ledger.verify import verify
 from madang.server import sessions as proxies
 from madang.server.tests.proxied import Running, browser
+from madang.server.tests.test_door import LAB, free_ports
 from madang.workflow.moment import now
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("slurm")]
