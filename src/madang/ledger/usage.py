@@ -140,12 +140,13 @@ def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: s
     waiting: list[list[str]] = [[] for _ in range(LANES)]
     keys: list[set[str]] = [set() for _ in range(LANES)]  # of the lines that wait
     lane_of: dict[str, int] = {}  # by account
-    months: set[str] = set()
     total = Metered()
     with ExitStack() as stack:
+        months = _Months(stack)
         lanes = [_Lane(source, actor, reason, stack) for _ in range(LANES)]
 
         def send(number: int) -> None:
+            months.wait()
             for other in lanes:  # no key is in two lanes at once, even where a source gave it two accounts
                 if other is not lanes[number] and not all(keys[number].isdisjoint(others) for _, others in other.queue):
                     total.add(other.wait())
@@ -155,9 +156,7 @@ def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: s
 
         for line in lines:
             key, _, submitted, account, _ = line.split("\t", 4)
-            if submitted[:7] not in months:
-                months.add(submitted[:7])
-                _open_months(submitted[:7])
+            months.need(submitted[:7])
             number = lane_of.get(account, -1)
             if number < 0:
                 number = min(range(LANES), key=lambda lane: lanes[lane].sent + len(waiting[lane]))
@@ -174,6 +173,49 @@ def _meter_lanes(lines: Iterable[str], source: str, actor: int | None, reason: s
     return total
 
 
+def _thread(stack: ExitStack) -> ThreadPoolExecutor:
+    """One thread with a connection of its own, which it closes at the end."""
+    made = stack.enter_context(ThreadPoolExecutor(1))
+    stack.callback(lambda: made.submit(lambda: connection.close()).result())
+    return made
+
+
+class _Months:
+    """Has the partitions made that the records go to, beside the lanes and a month ahead of them: to make one takes as
+    long as to book ten thousand records."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._thread = _thread(stack)
+        self._made: dict[tuple[int, int], Future[None]] = {}
+        self._named: set[str] = set()
+        self._due: list[Future[None]] = []
+
+    def need(self, text: str) -> None:
+        """The month that an instant's text names, and its neighbors, as its clock may be anywhere on the earth."""
+        if text in self._named:
+            return
+        self._named.add(text)
+        try:
+            middle = date.fromisoformat(f"{text}-15")
+            days = [middle + timedelta(30 * number) for number in (-1, 0, 1, 2)]
+        except (ValueError, OverflowError):
+            return  # the database says what is wrong with it
+        for day in days:
+            if (month := (day.year, day.month)) not in self._made:
+                self._made[month] = self._thread.submit(_open_month, day)
+        self._due += [self._made[day.year, day.month] for day in days[:3]]
+
+    def wait(self) -> None:
+        """Until those are there that were needed so far."""
+        while self._due:
+            self._due.pop().result()
+
+
+def _open_month(day: date) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT ledger_open_months(%s)", [[day]])
+
+
 class _Lane:
     """One thread with a connection of its own, and the parcels that it has to book, each with its keys."""
 
@@ -181,8 +223,7 @@ class _Lane:
         self.sent = 0
         self.queue: deque[tuple[Future[Metered], set[str]]] = deque()
         self._words = source, actor, reason
-        self._thread = stack.enter_context(ThreadPoolExecutor(1))
-        stack.callback(lambda: self._thread.submit(lambda: connection.close()).result())  # the thread's own
+        self._thread = _thread(stack)
 
     def send(self, keys: set[str], lines: list[str]) -> None:
         self.sent += len(lines)
@@ -195,16 +236,6 @@ class _Lane:
         while len(self.queue) > but:
             total.add(self.queue.popleft()[0].result())
         return total
-
-
-def _open_months(text: str) -> None:
-    """The month that an instant's text names, and its neighbors: its clock may be anywhere on the earth."""
-    try:
-        month = date.fromisoformat(f"{text}-15")
-    except ValueError:
-        return  # the database says what is wrong with it
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT ledger_open_months(%s)", [[month + timedelta(days) for days in (-30, 0, 30)]])
 
 
 def _parcels(lines: Iterable[str], size: int) -> Iterator[bytes]:
