@@ -423,6 +423,11 @@ def _jobs_of_all(limit: int, *, json: bool) -> None:
     )
 
 
+def _said(found: dict[str, Any]) -> dict[str, Any]:
+    """As people read it: where the site says something in words beside its word for programs, the words alone."""
+    return {key: found.get(f"{key}_said", value) for key, value in found.items() if not key.endswith("_said")}
+
+
 @answers
 def job(uuid: JobId, of_all: OfAll = False, json: Json = False) -> None:
     """One job."""
@@ -431,7 +436,7 @@ def job(uuid: JobId, of_all: OfAll = False, json: Json = False) -> None:
     if json:
         as_json(found)
     else:
-        known = {key: value for key, value in found.items() if value not in ("", None, [])}
+        known = {key: value for key, value in _said(found).items() if value not in ("", None, [])}
         table(["", ""], ([key, here(value) if key.endswith("_at") else value] for key, value in known.items()))
 
 
@@ -500,9 +505,10 @@ def _task(client: Client, job: dict[str, Any], number: int) -> dict[str, Any]:
 def _leave(ended: dict[str, Any], *, waited: bool, what: str = "the job") -> None:
     """Exit with how a job, or one of its tasks, ended."""
     if waited and ended["outcome"] and ended["outcome"] != "completed":
-        code = f", exit code {ended['exit_code']}" if ended["exit_code"] else ""
-        why = f"the site had it end: {ended['cancel_why']}" if ended.get("cancel_why") else ended["why"]
-        fail(f"{what} ended: {ended['outcome']}{code}. {why}".rstrip(), JOB_FAILED)
+        said = _said(ended)
+        code = f", exit code {said['exit_code']}" if said["exit_code"] else ""
+        why = f"the site had it end: {said['cancel_why']}" if said.get("cancel_why") else said["why"]
+        fail(f"{what} ended: {said['outcome']}{code}. {why}".rstrip(), JOB_FAILED)
 
 
 @answers

@@ -144,6 +144,12 @@ def held_back(job: Job) -> bool:
     return job.requeue and job.lives and job.task_rows.filter(held_back=True, outcome="", held=0).exists()
 
 
+def held_back_of(jobs: Sequence[int]) -> set[int]:
+    """Of these jobs, by their ids, those of which a run that is to start again waits until the balance covers it."""
+    rows = Task.objects.filter(job__in=jobs, held_back=True, outcome="", held=0)
+    return set(rows.order_by().values_list("job_id", flat=True)) if jobs else set()
+
+
 TASKS = 100  # on one page
 
 

@@ -176,7 +176,7 @@ def test_following_a_log_ends_with_how_the_job_ended(world, outcome, code):
     ended(job, outcome, "" if code == 0 else "it reached its time limit")
     answer = world.type("logs", "-f", str(job.uuid))
     assert (answer.exit_code, answer.stdout) == (code, "step 1\nstep 2\n")
-    assert ("it reached its time limit" in answer.stderr) is (code == 10)
+    assert (f"the job ended: {outcome}. It reached its time limit." in answer.stderr) is (code == 10)
     quiet = world.type("logs", "-f", str(job.uuid), "--json")
     assert quiet.exit_code == code
 
@@ -188,6 +188,16 @@ def test_how_a_job_failed_is_said_with_its_exit_code_and_without_a_reason_nothin
     make.wrote(job, b"step 1\n")
     answer = world.type("logs", "-f", str(job.uuid))
     assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (10, "madang: the job ended: failed, exit code 5.")
+
+
+@database
+def test_why_a_job_waits_is_said_in_a_sentence_to_people_and_with_the_word_to_programs(world):
+    job = world.job()
+    Job.objects.filter(pk=job.pk).update(state="queued", waits="Priority")
+    said = world.type("job", str(job.uuid)).stdout
+    assert ("Other jobs are before it." in said, "Priority" in said, "_said" in said) == (True, False, False)
+    told = world.type.json("job", str(job.uuid))
+    assert (told["waits"], told["waits_said"]) == ("Priority", "Other jobs are before it.")
 
 
 @database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -111,7 +112,9 @@ class AllTakenOut(Schema):
 class JobOut(Schema):
     """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives. `waits` says why it is queued,
     `place` where in the queue, `expected_at` when the engine forecasts its start; null where it doesn't say. A `bare`
-    job was submitted to the cluster itself. `cancel_why` says why the site, or an operator of it, had it end."""
+    job was submitted to the cluster itself. `why` it ended so, and `cancel_why` why the site, or an operator of it, had
+    it end. These are words for programs; `waits_said`, `why_said` and `cancel_why_said` say them for people, in the
+    language of the request, and nothing where the outcome says it already."""
 
     uuid: UUID
     name: str
@@ -133,7 +136,9 @@ class JobOut(Schema):
     outcome: str
     exit_code: int | None
     why: str
+    why_said: str
     waits: str
+    waits_said: str
     place: int | None
     expected_at: datetime | None
     bare: bool
@@ -143,6 +148,7 @@ class JobOut(Schema):
     trusted: bool
     cancel_asked_at: datetime | None
     cancel_why: str
+    cancel_why_said: str
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -335,13 +341,15 @@ class ForecastOut(Schema):
 
 
 class TaskOut(Schema):
-    """One task of a job; `parameters` are its row of the table. `outcome` is empty while it lives."""
+    """One task of a job; `parameters` are its row of the table. `outcome` is empty while it lives. `why` it ended so is
+    a word for programs, `why_said` says it for people."""
 
     number: int
     parameters: dict[str, str]
     outcome: str
     exit_code: int | None
     why: str
+    why_said: str
     held: int
     used: int
     overrun: int
@@ -460,6 +468,9 @@ OWN = (
 )
 
 
+TASK = [name for name in TaskOut.model_fields if name not in ("parameters", "why_said")]
+
+
 def maintenance_out(reach: Reach) -> dict[str, Any]:
     window = reach.window
     facts = {"starts_at": window.starts_at, "ends_at": window.ends_at, "reason": window.reason}
@@ -467,15 +478,26 @@ def maintenance_out(reach: Reach) -> dict[str, Any]:
 
 
 def job_out(row: Job) -> dict[str, Any]:
-    return {
-        **{name: getattr(row, name) for name in OWN},
-        "allocation": row.allocation_id,
-        "grant": row.allocation.grant.number,
-        "organization": row.allocation.grant.organization.name,
-        "person": str(row.person),
-        "cluster": row.engine,
-        "files": [entry._asdict() for entry in inputs_of(row)],
-    }
+    return jobs_out([row])[0]
+
+
+def jobs_out(rows: Sequence[Job]) -> list[dict[str, Any]]:
+    waits = queries.why_waiting(rows)
+    return [
+        {
+            **{name: getattr(row, name) for name in OWN},
+            "allocation": row.allocation_id,
+            "grant": row.allocation.grant.number,
+            "organization": row.allocation.grant.organization.name,
+            "person": str(row.person),
+            "cluster": row.engine,
+            "files": [entry._asdict() for entry in inputs_of(row)],
+            "waits_said": waits[row.pk],
+            "why_said": words.why(row.why),
+            "cancel_why_said": words.reason(row.cancel_why),
+        }
+        for row in rows
+    ]
 
 
 @router.get("/partitions", response={200: PartitionsOut} | PROBLEMS, auth=None, summary="The partitions of the site")
@@ -626,7 +648,7 @@ def jobs(
         after=after,
         limit=limit,
     )
-    return {"items": [job_out(row) for row in page.items], "next": page.after}
+    return {"items": jobs_out(page.items), "next": page.after}
 
 
 @router.get("/jobs/{uuid:uuid}", response={200: JobOut} | PROBLEMS, summary="One job")
@@ -673,7 +695,8 @@ def tasks(
     items = [
         {
             "parameters": dict(zip(row.variables, task.parameters, strict=True)),
-            **{name: getattr(task, name) for name in TaskOut.model_fields if name != "parameters"},
+            "why_said": words.why(task.why),
+            **{name: getattr(task, name) for name in TASK},
         }
         for task in page.items
     ]

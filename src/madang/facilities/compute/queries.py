@@ -30,9 +30,9 @@ from django.utils.translation import gettext as _
 
 from madang.catalog.models import Kind, Rate, Resource, ResourceState
 from madang.catalog.queries import rates_on
-from madang.engines.base import NODE_STATES, FileEntry, Listing, RunKey, Unavailable
+from madang.engines.base import HELD_BACK, NODE_STATES, FileEntry, Listing, RunKey, Unavailable
 from madang.engines.base import Missing as NoFile
-from madang.facilities.compute import efficiency, shelf, storage, text
+from madang.facilities.compute import efficiency, shelf, storage, text, words
 from madang.facilities.compute.models import Cluster, EngineKind, Partition, PosixAccount, ProjectFile
 from madang.grants.models import Allocation, AllocationState, Grant, GrantState
 from madang.grants.queries import allocations_for_jobs
@@ -273,6 +273,20 @@ def metrics_of(job: Job, task: int = 0, attempt: int = 1) -> efficiency.Metrics:
         return efficiency.metrics(engine_of(job).samples(RunKey(job.uuid, task, attempt)))
     except Unavailable:
         return efficiency.metrics(())
+
+
+def why_waiting(rows: Sequence[Job]) -> dict[int, str]:
+    """Why each of these jobs still waits, by its id, in words. The maintenance, and which of them the balance doesn't
+    cover, is asked for only where one of them waits for that."""
+    watches = jobs.watches() if any(row.waits in words.MAINTENANCE for row in rows) else {}
+    short = jobs.held_back_of([row.pk for row in rows if row.requeue and row.waits == HELD_BACK])
+    said = {}
+    for row in rows:
+        watch = watches.get(row.engine)
+        windows = maintenance.reaching(watch, row.partition)
+        reason = "Uncovered" if row.pk in short else row.waits
+        said[row.pk] = words.waits(reason, windows, watch.moment if watch else None)
+    return said
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -10,7 +11,7 @@ from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 from pydantic import AfterValidator
 
-from madang.facilities.compute import queries
+from madang.facilities.compute import queries, words
 from madang.identity.access import me
 from madang.jobs import actions, maintenance
 from madang.jobs import queries as jobs
@@ -31,7 +32,8 @@ Name = Annotated[str, Query(max_length=80)]
 
 class SiteJobOut(Schema):
     """A job of any organization as operators see it: neither its script nor what it writes. `held`, `used` and
-    `overrun` in GPU-seconds, `limit_s` in seconds. `cancel_why` says why the site, or an operator, had it end."""
+    `overrun` in GPU-seconds, `limit_s` in seconds. `waits` says why it is queued, `cancel_why` why the site, or an
+    operator, had it end, both also in words for people (`waits_said`, `cancel_why_said`)."""
 
     uuid: UUID
     name: str
@@ -48,12 +50,14 @@ class SiteJobOut(Schema):
     outcome: str
     exit_code: int | None
     waits: str
+    waits_said: str
     place: int | None
     held: int
     used: int
     overrun: int
     cancel_asked_at: datetime | None
     cancel_why: str
+    cancel_why_said: str
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -73,9 +77,18 @@ class EndIn(In):
 
 
 def site_job_out(row: Job) -> dict[str, Any]:
-    grant = row.allocation.grant
-    facts = {"organization": grant.organization.name, "grant": grant.number, "cluster": row.engine}
-    return {**{name: getattr(row, name) for name in SiteJobOut.model_fields if name not in facts}, **facts}
+    return site_jobs_out([row])[0]
+
+
+def site_jobs_out(rows: Sequence[Job]) -> list[dict[str, Any]]:
+    waits, found = queries.why_waiting(rows), []
+    for row in rows:
+        grant = row.allocation.grant
+        facts = {"organization": grant.organization.name, "grant": grant.number, "cluster": row.engine}
+        facts |= {"waits_said": waits[row.pk], "cancel_why_said": words.reason(row.cancel_why)}
+        own = {name: getattr(row, name) for name in SiteJobOut.model_fields if name not in facts}
+        found.append({**own, **facts})
+    return found
 
 
 @router.get(
@@ -91,7 +104,7 @@ def site_jobs(
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
 ) -> dict[str, Any]:
     page = jobs.live_of_all(request.user, engine=cluster, partition=partition, after=after, limit=limit)
-    return {"items": [site_job_out(row) for row in page.items], "next": page.after}
+    return {"items": site_jobs_out(page.items), "next": page.after}
 
 
 @router.get(

@@ -10,7 +10,7 @@ from django.test import Client
 from madang.catalog.tests import make as catalog
 from madang.facilities.compute.tests import make
 from madang.identity import actions as people
-from madang.jobs.models import Job, Watch
+from madang.jobs.models import Job, Task, Watch
 from madang.jobs.tests import make as jobs
 from madang.workflow.moment import now
 
@@ -281,3 +281,31 @@ def test_a_job_is_submitted_again_as_it_was():
     assert program(jobs.holder(make.allocation())).get(f"{BASE}/jobs/{first['uuid']}/request").status_code == 404
     Job.objects.update(bare=True)
     assert client.get(f"{BASE}/jobs/{first['uuid']}/request").status_code == 404
+
+
+def test_why_a_job_waits_or_ended_is_told_to_programs_in_a_word_and_to_people_in_a_sentence():
+    row = make.allocation()
+    waiting, held, over = (make.job(row) for _each in range(3))
+    sweep = make.job(row, tasks=2)
+    Job.objects.filter(pk=waiting.pk).update(state="queued", waits="NodesOut")
+    Job.objects.filter(pk=held.pk).update(state="queued", waits="JobHeldAdmin", requeue=True)
+    Task.objects.filter(job=held).update(held_back=True, held=0)
+    why = {"why": "it reached its time limit", "outcome": "timed_out", "ended_at": now()}
+    Job.objects.filter(pk=over.pk).update(state="ended", cancel_why="the allocation is paused", **why)
+    Task.objects.filter(job=sweep, number=1).update(held=0, **why)
+    client = program(jobs.holder(row))
+    listed = {job["uuid"]: job for job in client.get(f"{BASE}/jobs").json()["items"]}
+    one = client.get(f"{BASE}/jobs/{over.uuid}").json()
+    assert one == listed[str(over.uuid)]
+    assert (one["why"], one["why_said"]) == ("it reached its time limit", "It reached its time limit.")
+    assert (one["cancel_why"], one["cancel_why_said"]) == ("the allocation is paused", "The allocation was paused.")
+    said = [(listed[str(job.uuid)]["waits"], listed[str(job.uuid)]["waits_said"]) for job in (waiting, held, sweep)]
+    assert said == [
+        ("NodesOut", "The nodes that it needs take no jobs: some are drained, others down or in maintenance."),
+        ("JobHeldAdmin", "The rest of your budget doesn't cover another run: it is held back until it does."),
+        ("", ""),
+    ]
+    tasks = client.get(f"{BASE}/jobs/{sweep.uuid}/tasks").json()["items"]
+    assert [(task["why"], task["why_said"]) for task in tasks] == [("", ""), (why["why"], "It reached its time limit.")]
+    korean = client.get(f"{BASE}/jobs/{over.uuid}", headers={"Accept-Language": "ko"}).json()
+    assert (korean["why"], korean["why_said"]) == (why["why"], "제한 시간에 도달했습니다.")

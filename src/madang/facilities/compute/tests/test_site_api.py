@@ -15,9 +15,10 @@ from madang.facilities.compute.tests import make
 from madang.identity import actions as people
 from madang.identity.models import Role
 from madang.identity.tests import make as identity
-from madang.jobs import nodes
-from madang.jobs.models import Maintenance, Node
+from madang.jobs import maintenance, nodes
+from madang.jobs.models import Job, Maintenance, Node, Watch
 from madang.jobs.tests import make as jobs
+from madang.web.templatetags.madang import seoul
 from madang.workflow.models import LogLine
 from madang.workflow.moment import now
 
@@ -142,3 +143,19 @@ def test_only_operators_change_anything_and_only_keepers_see_it(who):
         assert (path, program.send(path, body, method)[0]) == (path, 403)
     assert (Node.objects.get().wish, Maintenance.objects.get().withdrawn_at) == ("", None)
     assert Client().get(f"{BASE}/nodes").status_code == 401
+
+
+def test_an_operator_reads_which_maintenance_a_job_waits_for():
+    where = make.partition()
+    job = make.job(make.allocation(where))
+    begins = now().replace(second=0, microsecond=0) + timedelta(minutes=2)
+    times = {"starts_at": begins, "ends_at": begins + timedelta(hours=2)}
+    place = {"engine": where.cluster.code, "partition": where.name, "nodes": []}
+    maintenance.announce(identity.operator(), reason="new fans", **place, **times)
+    Watch.objects.update(answered_at=now())
+    Job.objects.filter(pk=job.pk).update(state="queued", waits="Maintenance")
+    boss = Program(identity.operator())
+    (listed,) = boss.get(f"{BASE}/site-jobs").json()["items"]
+    assert listed == boss.get(f"{BASE}/site-jobs/{job.uuid}").json()
+    said = f"reaches into the maintenance from {seoul(begins)} to {seoul(times['ends_at'])}: it starts after that."
+    assert (listed["waits"], listed["waits_said"]) == ("Maintenance", f"Its time limit {said}")
