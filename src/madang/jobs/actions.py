@@ -509,12 +509,18 @@ def _book_run(job: Job, task: Task, key: str, row: UsageRow) -> None:
                 letters.held_back(job)
             task.held_back = True
     else:
-        task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+        task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, own_exit_code(row)
         task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
     task.save()
     if not row.goes_on:
         sum_up(job, task)
     job.save()
+
+
+def own_exit_code(row: UsageRow) -> int | None:
+    """The exit code of a run that came to an end of its own. Of one that was stopped engines tell that of the signal,
+    or of a script that caught it, or 0: none of them says how the script would have ended, and 0 looks like success."""
+    return row.exit_code if row.outcome in (EngineOutcome.COMPLETED, EngineOutcome.FAILED) else None
 
 
 def facts_of(row: UsageRow) -> dict[str, Any]:
@@ -563,7 +569,7 @@ def _correct(run: Run, row: UsageRow) -> None:
             counted.used += after.used - before.used
             counted.overrun += after.overrun - before.overrun
         if not row.goes_on and task.outcome:
-            task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+            task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, own_exit_code(row)
             task.outcome = JobOutcome(row.outcome.value)
         task.save()
         if task.outcome:

@@ -63,6 +63,7 @@ class Job(models.Model):
     A `bare` job was submitted to the engine past us: it had no hold, shows no script, and was a `Bare` until it ended.
     With `requeue` its engine starts a run again that was preempted, or whose node failed; each run is charged.
     `cancel_why` says why it was asked to end where the site did, or an operator of it: its owner reads it.
+    `exit_code` is that of a script that came to its own end; what was stopped has none.
     """
 
     uuid = models.UUIDField(unique=True)

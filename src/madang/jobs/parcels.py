@@ -140,7 +140,7 @@ def _count(end: _End) -> None:
     for counted in (job, task):
         counted.used += end.charged.used
         counted.overrun += end.charged.overrun
-    task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, row.exit_code
+    task.started_at, task.ended_at, task.exit_code = row.started_at, row.ended_at, actions.own_exit_code(row)
     task.outcome, task.why = JobOutcome(row.outcome.value), row.reason[:400]
     if job.tasks == 1:
         actions.sum_up(job, task)

@@ -110,11 +110,12 @@ class AllTakenOut(Schema):
 
 
 class JobOut(Schema):
-    """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives. `waits` says why it is queued,
-    `place` where in the queue, `expected_at` when the engine forecasts its start; null where it doesn't say. A `bare`
-    job was submitted to the cluster itself. `why` it ended so, and `cancel_why` why the site, or an operator of it, had
-    it end. These are words for programs; `waits_said`, `why_said` and `cancel_why_said` say them for people, in the
-    language of the request, and nothing where the outcome says it already."""
+    """`held`, `used` and `overrun` in GPU-seconds. `outcome` is empty while it lives. `exit_code` is that of a script
+    that came to its own end, null of one that was stopped. `waits` says why it is queued, `place` where in the queue,
+    `expected_at` when the engine forecasts its start; null where it doesn't say. A `bare` job was submitted to the
+    cluster itself. `why` it ended so, and `cancel_why` why the site, or an operator of it, had it end. These are words
+    for programs; `waits_said`, `why_said` and `cancel_why_said` say them for people, in the language of the request,
+    and nothing where the outcome says it already."""
 
     uuid: UUID
     name: str

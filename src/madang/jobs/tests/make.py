@@ -184,7 +184,8 @@ class PaperEngine:
         """The run ended after so many seconds on all its GPUs."""
         self.live.pop(RunKey(job.uuid, task), None)
         began = None if seconds == 0 else now() - timedelta(seconds=seconds)
-        code = {Outcome.COMPLETED: 0, Outcome.FAILED: 5}.get(outcome)
+        stopped = (Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.PREEMPTED, Outcome.NODE_FAILED)
+        code = {Outcome.FAILED: 5, **dict.fromkeys((Outcome.COMPLETED, *stopped), 0)}.get(outcome)
         row = UsageRow(
             key=RunKey(job.uuid, task, attempt),
             outcome=outcome,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -106,3 +108,21 @@ def test_what_the_holds_of_a_parcel_do_not_cover_is_an_overrun_of_its_job(paper)
     long.refresh_from_db()
     assert (long.used + long.overrun, Task.objects.get(job=long).overrun) == (700, long.overrun)
     assert make.balance(row)[0] == 0
+
+
+STOPPED = (Outcome.CANCELLED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.PREEMPTED, Outcome.NODE_FAILED)
+
+
+@pytest.mark.parametrize("outcome", STOPPED)
+@pytest.mark.parametrize("record", [parcels.record_usage, actions.record_usage])
+def test_what_was_stopped_has_no_exit_code_of_its_own_though_its_engine_says_one(paper, record, outcome):
+    job = make.job(make.allocation())
+    actions.hand_over(job)
+    told = paper.end(job, outcome=outcome)
+    assert record("paper", [told]) == 1
+    job.refresh_from_db()
+    (run,), (task,) = job.runs.all(), job.task_rows.all()
+    assert (job.outcome, job.exit_code, task.exit_code, run.exit_code) == (outcome, None, None, 0)
+    record("paper", [replace(told, exit_code=15)])  # it says otherwise later
+    job.refresh_from_db()
+    assert (job.exit_code, job.runs.get().exit_code) == (None, 15)
