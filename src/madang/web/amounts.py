@@ -71,6 +71,26 @@ def _small_name(unit: str, count: int) -> str:
     return ngettext("MB-hour", "MB-hours", count)
 
 
+def lasting(minutes: int) -> str:
+    """How long a limit is, exactly: 4,320 minutes are 3 days, 90 are 1 hour 30 minutes."""
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [
+        ngettext("%(n)s day", "%(n)s days", days) % {"n": f"{days:,}"} if days else "",
+        ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": hours} if hours else "",
+        _minutes(rest) if rest or not minutes else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def lasting_as_typed(minutes: int) -> str:
+    """The same for who types it into a field of minutes: 3 days (4,320 minutes)."""
+    return lasting(minutes) if minutes < 60 else f"{lasting(minutes)} ({_minutes(minutes)})"
+
+
+def _minutes(count: int) -> str:
+    return ngettext("%(n)s minute", "%(n)s minutes", count) % {"n": f"{count:,}"}
+
+
 def smallest(value: int, unit: str) -> int:
     """What people wrote in their unit, in the smallest one: 2 (GPU-hours) → 7200."""
     return value * READ[unit][0]

@@ -7,10 +7,10 @@ from typing import Any
 
 from django import template
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from madang.calls import measure
 from madang.calls.models import Call
+from madang.web import amounts
 
 register = template.Library()
 
@@ -27,13 +27,9 @@ def left_until(until: datetime | None, now: datetime) -> str:
     if until is None or until <= now:
         return ""
     minutes = int((until - now).total_seconds() // 60)
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    parts = [
-        ngettext("%(n)s day", "%(n)s days", days) % {"n": days} if days else "",
-        ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": hours} if hours else "",
-        ngettext("%(n)s minute", "%(n)s minutes", rest) % {"n": rest} if rest and not days else "",
-    ]
-    return " ".join(part for part in parts if part) or _("less than a minute")
+    if minutes >= 1440:
+        minutes -= minutes % 60
+    return amounts.lasting(minutes) if minutes else str(_("less than a minute"))
 
 
 @register.filter

@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 
 from madang.engines.base import Sample
 from madang.jobs.models import Job, JobOutcome, Run
+from madang.web.amounts import lasting
 
 RULES = "2026-2"
 LEAST_S = 60  # of a shorter run, or one that failed, nothing can be learned for the next
@@ -154,14 +155,10 @@ def _advice(
         return []
     said = []
     if run.outcome == JobOutcome.COMPLETED and job.limit_s >= SHORTEST_S and wall_s * SHORT < job.limit_s:
-        enough = max(1, -(-wall_s * 2 // 60))
+        times = {"asked": job.limit_minutes, "used": -(-wall_s // 60), "enough": -(-wall_s * 2 // 60)}
         said.append(
-            ngettext(
-                "It asked for %(asked)s minutes and needed %(used)s: a limit of %(enough)s minute would do.",
-                "It asked for %(asked)s minutes and needed %(used)s: a limit of %(enough)s minutes would do.",
-                enough,
-            )
-            % {"asked": job.limit_minutes, "used": max(1, -(-wall_s // 60)), "enough": enough}
+            _("It asked for %(asked)s and needed %(used)s: a limit of %(enough)s would do.")
+            % {name: lasting(minutes) for name, minutes in times.items()}
         )
     if run.outcome == JobOutcome.TIMED_OUT:
         said.append(_("It was ended at its limit: save its state on the signal USR1, or ask for more time."))

@@ -31,6 +31,7 @@ from madang.jobs.engines import EngineWithFiles, Terms, Whose, Wish
 from madang.jobs.models import Job, Watch
 from madang.jobs.poller import live_budgets, usable
 from madang.ledger.queries import balances
+from madang.web.amounts import lasting_as_typed
 from madang.workflow.errors import Refused
 from madang.workflow.moment import now
 
@@ -92,9 +93,8 @@ class Site:
                 "A job has at most %(most)s GPU here.", "A job has at most %(most)s GPUs here.", partition.most_gpus
             ) % {"most": partition.most_gpus}
         if wish.limit_s > partition.longest_s:
-            errors["limit_s"] = _("The longest time limit here is %(minutes)s minutes.") % {
-                "minutes": partition.longest_s // 60
-            }
+            limit = lasting_as_typed(partition.longest_minutes)
+            errors["limit_s"] = _("The longest time limit here is %(limit)s.") % {"limit": limit}
         if wish.requeue and not partition.cluster.starts_again:
             errors["requeue"] = _("This cluster doesn't start a job again by itself.")
         if errors:

@@ -34,6 +34,7 @@ from madang.identity.access import access_of, require, require_member
 from madang.identity.models import Membership, Person, Role
 from madang.jobs import actions as jobs
 from madang.jobs.models import LIVE, Job, JobState
+from madang.web.amounts import lasting_as_typed
 from madang.workflow.errors import Missing, Refused, Stale
 from madang.workflow.log import act
 from madang.workflow.moment import now
@@ -175,7 +176,7 @@ def start(
         % {"most": kind.most_gpus},
         "limit_s": ""
         if limit_s <= kind.longest_s
-        else _("The longest time limit here is %(minutes)s minutes.") % {"minutes": kind.longest_minutes},
+        else _("The longest time limit here is %(limit)s.") % {"limit": lasting_as_typed(kind.longest_minutes)},
     }
     if errors := {field: message for field, message in errors.items() if message}:
         require_member(actor, allocation.grant.organization_id)

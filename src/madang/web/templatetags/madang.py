@@ -94,9 +94,21 @@ def span(seconds: float) -> str:
 
 
 @register.filter
+def lasting(minutes: int) -> str:
+    """A time limit: 3 days, 1 hour 30 minutes."""
+    return amounts.lasting(minutes)
+
+
+@register.filter
+def lasting_as_typed(minutes: int) -> str:
+    """A time limit with what to type for it: 3 days (4,320 minutes)."""
+    return amounts.lasting_as_typed(minutes)
+
+
+@register.filter
 def share(value: float) -> str:
-    """A share as a percentage: 0.125 is 12.5%."""
-    return f"{value * 100:.1f}%"
+    """A share as a percentage: 0.125 is 12.5%. All of it is 100%, none of it 0%."""
+    return {"100.0": "100%"}.get(text := f"{value * 100:.1f}", f"{text}%") if value else "0%"
 
 
 @register.filter

@@ -7,6 +7,7 @@ from django.template import Context, Template
 from django.utils import translation
 
 from madang.web import amounts
+from madang.web.templatetags.madang import share
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +62,34 @@ def test_an_amount_and_a_price_stay_on_one_line():
     with translation.override("en"):
         text = page.render(Context())
     assert text == '<span class="nowrap">2 GPU-hours</span> <span class="nowrap">₩9,599,000</span>'
+
+
+@pytest.mark.parametrize(
+    ("minutes", "english", "korean"),
+    [
+        (4320, "3 days", "3일"),
+        (4321, "3 days 1 minute", "3일 1분"),
+        (1500, "1 day 1 hour", "1일 1시간"),
+        (90, "1 hour 30 minutes", "1시간 30분"),
+        (59, "59 minutes", "59분"),
+        (0, "0 minutes", "0분"),
+    ],
+)
+def test_a_limit_is_said_in_days_hours_and_minutes_and_none_of_it_is_left_out(minutes, english, korean):
+    with translation.override("en"):
+        assert amounts.lasting(minutes) == english
+    with translation.override("ko"):
+        assert amounts.lasting(minutes) == korean
+
+
+def test_who_types_a_limit_in_minutes_is_told_how_many():
+    with translation.override("en"):
+        assert [amounts.lasting_as_typed(minutes) for minutes in (45, 4320)] == ["45 minutes", "3 days (4,320 minutes)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "100%"), (1.0, "100%"), (0.9996, "100%"), (0.999, "99.9%"), (0.125, "12.5%"), (0.0004, "0.0%"), (0.0, "0%")],
+)
+def test_all_of_it_is_a_hundred_percent_without_decimals(value, text):
+    assert share(value) == text

@@ -38,7 +38,7 @@ def test_a_run_that_used_what_it_asked_for_gets_no_advice():
 
 def test_a_generous_limit_is_said_with_one_that_would_do():
     (said,) = judged(minutes=20, limit=600).advice
-    assert said == "It asked for 600 minutes and needed 20: a limit of 40 minutes would do."
+    assert said == "It asked for 10 hours and needed 20 minutes: a limit of 40 minutes would do."
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_page_and_the_api_say_the_same_and_that_there_are_no_samples():
     assert "What it used of what it asked for" not in client.get(page).content.decode()
     make.ended(job, ["completed", "failed"], seconds=60)
     text = client.get(page, {"task": 0}).content.decode()
-    assert "It asked for 10 minutes and needed 1: a limit of 2 minutes would do" in text
+    assert "It asked for 10 minutes and needed 1 minute: a limit of 2 minutes would do" in text
     assert ("No samples" in text, "<polyline" in text) == (True, False)
     _token, secret = people.make_token(jobs.holder(row), name="test", days=1)
     api = Client(headers={"Authorization": f"Bearer {secret}", "Accept-Language": "en"})
