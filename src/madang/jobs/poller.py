@@ -95,9 +95,9 @@ def reconcile(name: str) -> bool:
         if heard:
             _budgets(watch, engine)
         _left_undone(engine, name, watch.asked_at, forgotten if heard else [])
-    except Unavailable as silent:
-        watch.error = silent.message[:400]
-        if watch.answered_at is None or watch.answered_at + SILENT < watch.asked_at:
+    except Unavailable as error:
+        watch.error = error.message[:400]
+        if silent(watch, watch.asked_at):
             actions.lose_sight(name)
     finally:
         if connection.is_usable():
@@ -109,6 +109,11 @@ def reconcile(name: str) -> bool:
                 ]
             )
     return more
+
+
+def silent(watch: Watch | None, moment: datetime) -> bool:
+    """Whether an engine gave no complete answer for too long, or never: what was heard of it before is old."""
+    return watch is None or watch.answered_at is None or watch.answered_at + SILENT < moment
 
 
 def _for_people(name: str) -> tuple[dict[str, str], ...]:
@@ -137,8 +142,8 @@ def _usage(watch: Watch, engine: engines.EngineWithFiles) -> tuple[bool, bool]:
     while True:
         try:
             page = engine.usage(Cursor(watch.cursor) if watch.cursor else START)
-        except Unavailable as silent:
-            logger.info("the accounting of %s: %s", watch.engine, silent.message)
+        except Unavailable as error:
+            logger.info("the accounting of %s: %s", watch.engine, error.message)
             return False, False
         parcels.record_usage(watch.engine, page.rows)
         if page.next != watch.cursor:

@@ -6,6 +6,7 @@ Asked for by a token in the server's settings; without one there is no such page
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from madang.jobs import queries as jobs
 from madang.jobs.models import Stray, Watch
+from madang.jobs.poller import silent
 from madang.workflow.moment import now
 
 __all__ = ["CONTENT_TYPE", "text"]
@@ -45,7 +47,7 @@ class Clusters(Collector):
             "madang_engine_warnings",
             "Warnings of the engine, by code: 1 while it stands",
             ["engine", "code"],
-            [([name, code], 1) for name, watch in watches.items() for code in _codes(watch)],
+            [([name, code], 1) for name, watch in watches.items() for code in _codes(watch, moment)],
         )
         for what, text in (("slots", "GPUs there are"), ("busy", "GPUs in use"), ("queued", "tasks in the queue")):
             rows = [
@@ -76,8 +78,9 @@ def _family(name: str, text: str, labels: list[str], rows: list[tuple[list[str],
     return family
 
 
-def _codes(watch: Watch) -> list[str]:
-    return sorted({alarm["code"] for alarm in watch.alarms})
+def _codes(watch: Watch, moment: datetime) -> list[str]:
+    """None of a silent one: what it warned of before may be over, and the age of its answer says the rest."""
+    return [] if silent(watch, moment) else sorted({alarm["code"] for alarm in watch.alarms})
 
 
 def text() -> bytes:

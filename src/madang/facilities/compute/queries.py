@@ -43,7 +43,7 @@ from madang.jobs import queries as jobs
 from madang.jobs.engines import EngineWithFiles, engine_named, inputs_of
 from madang.jobs.maintenance import Reach
 from madang.jobs.models import Job, JobState, Maintenance, Node, Run, Stray, Task, Watch, worst_case
-from madang.jobs.poller import SILENT
+from madang.jobs.poller import silent
 from madang.ledger.models import Entry
 from madang.twin.backtest import Held
 from madang.twin.effect import Queue
@@ -190,7 +190,7 @@ def forecast(offer: Offer, gpus: int, limit_s: int, tasks: int = 1) -> Forecast:
     start, free, ahead, seen_at, expected, tested = Start.UNKNOWN, None, None, None, None, None
     few = False
     watch = jobs.watches().get(offer.partition.cluster.code)
-    if watch and watch.answered_at and watch.answered_at + SILENT >= watch.moment:
+    if watch and not silent(watch, watch.moment):
         there = _place(offer.partition, watch, offer.rate)
         spot = _without_maintenance(there, watch, limit_s)
         few = spot.open < gpus <= there.open
@@ -517,7 +517,8 @@ class ClusterState:
 
     @property
     def alarms(self) -> list[dict[str, str]]:
-        return self.watch.alarms if self.watch else []
+        """None of a silent one: what it warned of before may be over, and its silence is the alarm."""
+        return self.watch.alarms if self.watch and not self.silent else []
 
     @property
     def drifted(self) -> int:
@@ -635,9 +636,8 @@ def health(person: Any) -> Health:
     pretended = ArrayAgg("partitions__gpu_type", filter=Q(partitions__declared=True), default=[])
     for cluster in Cluster.objects.order_by("id").annotate(pretended=pretended):
         watch = watches.get(cluster.code)
-        silent = watch is None or watch.answered_at is None or watch.answered_at + SILENT < moment
         mine = [line for line in lines if line.engine == cluster.code]
-        clusters.append(ClusterState(cluster, watch, mine, silent, frozenset(cluster.pretended)))
+        clusters.append(ClusterState(cluster, watch, mine, silent(watch, moment), frozenset(cluster.pretended)))
     holds, unheld = jobs.mismatches()
     return Health(clusters, holds, unheld, resources_without_partition(person))
 

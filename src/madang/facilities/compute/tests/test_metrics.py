@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +12,9 @@ from madang.engines.base import NodeState
 from madang.facilities.compute.tests import make
 from madang.identity.tests import make as identity
 from madang.jobs import nodes, poller
+from madang.jobs.models import Watch
 from madang.jobs.tests import make as jobs
+from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
 TOKEN = "a-token-of-enough-letters"
@@ -49,6 +53,17 @@ def test_the_figures_are_those_of_the_clusters_and_name_nobody(figures):
     for secret in ("비밀 작업", str(job.uuid), row.grant.organization.name_ko, row.grant.number, jobs.holder(row).name):
         assert secret not in text
     assert "a secret reason" not in text
+
+
+def test_a_silent_engine_warns_of_nothing_that_may_be_over(figures):
+    job = make.job(make.allocation())
+    poller.look()
+    Watch.objects.update(health={"warnings": [{"code": "no_accounting", "text": "no answer"}]})
+    seen = []
+    for age in (0, 5):
+        Watch.objects.update(answered_at=now() - timedelta(minutes=age))
+        seen.append([set(name[1:]) for name in figures()[1] if name[0] == "madang_engine_warnings"])
+    assert seen == [[{job.engine, "no_accounting"}], []]
 
 
 def test_an_empty_site_has_figures_too(figures):

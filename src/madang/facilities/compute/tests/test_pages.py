@@ -407,6 +407,24 @@ def test_health_shows_what_the_poller_heard_and_names_no_tenant(settings):
     assert Watch.objects.get().engine == job.engine
 
 
+def test_what_a_silent_cluster_warned_of_before_is_not_shown_as_if_it_were_now():
+    make.job(make.allocation())
+    poller.look()
+    alarm = {"code": "no_accounting", "text": "slurmdbd: no answer"}
+    facts = {"health": {"warnings": [alarm]}, "drift": {"held": "would close 40 budgets at once"}, "windows_held": "no"}
+    boss = browser(identity.operator())
+    seen = []
+    for answered_at in (now(), now() - timedelta(minutes=5)):
+        Watch.objects.update(answered_at=answered_at, **facts, error="no answer" if seen else "")
+        page = boss.get("/compute/health/").content.decode()
+        (cluster,) = boss.get("/api/v1/compute/health").json()["items"]
+        nodes = boss.get("/compute/nodes/").content.decode()
+        shown = ["The accounting of the cluster" in page, "would close 40" in page, "take its maintenance" in nodes]
+        seen.append((cluster["silent"], len(cluster["alarms"]), *shown))
+    assert seen == [(False, 3, True, True, True), (True, 0, False, False, False)]
+    assert "what it said is as it was then" in page
+
+
 def test_nodes_are_shown_by_state_and_an_operator_drains_one_with_a_reason():
     seen = [NodeState(f"n{n:03}", "idle", "", ("h100",), "h100", 8, 0) for n in range(150)]
     nodes.keep("c", [*seen, NodeState("x", "down", "<b>burnt</b>", (), "h100", 8, 0)])
