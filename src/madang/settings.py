@@ -102,6 +102,16 @@ if not _TEST:  # the pool wants CONN_MAX_AGE = 0; tests hold one connection each
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8}
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a session that died with the database is given to nobody
 
+CACHES = {
+    # Only attempts to log in and the like are kept in it, by allauth. They are counted once for the site: each process
+    # of its own would let whoever guesses a password try as often as there are processes.
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "identity_attempt",
+        "OPTIONS": {"MAX_ENTRIES": 50_000},  # beyond it the oldest are dropped; each is gone by itself in minutes
+    }
+}
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
