@@ -69,9 +69,10 @@ def test_no_page_of_an_operator_scrolls_sideways_and_what_can_be_done_is_in_sigh
     times = {"starts_at": today + timedelta(days=2), "ends_at": today + timedelta(days=3)}
     nodes = ["gpu-h100-node-mixed", "gpu-h100-node-down"]
     maintenance.announce(identity.operator(), engine=job.engine, nodes=nodes, partition="", reason=reason, **times)
+    make.kind(command="/opt/jupyter/environments/2026-11/bin/jupyter-lab")
     log_in(page, live_server, identity.operator(), language)
     page.set_viewport_size({"width": 390, "height": 844})
-    places = [reverse(f"compute:{name}") for name in ("health", "site_jobs", "nodes")]
+    places = [reverse(f"compute:{name}") for name in ("health", "session_kinds", "site_jobs", "nodes")]
     for place in [reverse("compute:site_job", args=[job.uuid]), *places]:
         assert page.goto(live_server.url + place).status == 200
         assert (place, [beside for beside in page.evaluate(BESIDE) if beside > 0]) == (place, [])
