@@ -107,8 +107,8 @@ def lasting_as_typed(minutes: int) -> str:
 
 @register.filter
 def share(value: float) -> str:
-    """A share as a percentage: 0.125 is 12.5%. All of it is 100%, none of it 0%."""
-    return {"100.0": "100%"}.get(text := f"{value * 100:.1f}", f"{text}%") if value else "0%"
+    """A share as a percentage: 0.125 is 12.5%, and all of it 100%."""
+    return "100%" if (text := f"{value * 100:.1f}") == "100.0" else f"{text}%"
 
 
 @register.filter
