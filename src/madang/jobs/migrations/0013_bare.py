@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('grants', '0003_in_our_time'),
-        ('jobs', '0011_node_reason'),
+        ('jobs', '0012_own_exit_codes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
