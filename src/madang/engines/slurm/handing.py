@@ -8,17 +8,20 @@ import pwd
 import re
 import shlex
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from madang.engines.base import DOOR, JobSpec, Missing, Rejected, RunKey
-from madang.engines.local.folders import FOLDER, MAX_LOG_READ, RunFolders, place
+from madang.engines.local.folders import FOLDER, LAST_MOMENT, MAX_LOG_READ, RunFolders, place
 from madang.engines.slurm.clocks import IN_STEP, Clocks
 
 WRAPPER = Path(__file__).parent / "wrapper.sh"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
+NUMBER = re.compile(r"[0-9]{1,3}")  # an exit code, or how often Slurm restarted a job
 DEAD_S = 90.0  # a run whose wrapper gave no sign for so long is not there any more
 
 
@@ -128,9 +131,10 @@ def marks(runs: Path, key: RunKey, send: int, clocks: Clocks = IN_STEP) -> Marks
     except OSError:
         names = []
     starts = [name.rpartition(".")[2] for name in names if name.startswith("started.")]
-    if not any(start.isdigit() for start in starts):
+    starts = [start for start in starts if NUMBER.fullmatch(start)]
+    if not starts:
         return Marks(None, None, None, None)
-    start = max((start for start in starts if start.isdigit()), key=int)
+    start = max(starts, key=int)
     alive, ended = folder / f"alive.{send}.{start}", folder / f"ended.{send}.{start}"
     words = _small(ended).split()
     started = _changed(folder / f"started.{send}.{start}", clocks)
@@ -138,25 +142,34 @@ def marks(runs: Path, key: RunKey, send: int, clocks: Clocks = IN_STEP) -> Marks
         started=started,
         alive=_changed(alive, clocks) or started,
         ended=_changed(ended, clocks),
-        exit_code=int(words[0]) if words and words[0].isdigit() else None,
+        exit_code=int(words[0]) if words and NUMBER.fullmatch(words[0]) else None,
         seen=time.time() + clocks.controller,
     )
 
 
 def _changed(path: Path, clocks: Clocks) -> int | None:
     try:
-        return int(os.lstat(path).st_mtime + clocks.left)
+        changed = os.lstat(path).st_mtime
     except OSError:
         return None
+    return int(max(0, min(changed, LAST_MOMENT)) + clocks.left)
 
 
 def _small(path: Path) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with _file(path) as file:
+            return file.read(100).decode("ascii", "replace")
     except OSError:
         return ""
-    with os.fdopen(fd, "rb") as file:
-        return file.read(100).decode("ascii", "replace")
+
+
+def _file(path: Path | str, folder: int | None = None) -> BinaryIO:
+    """A file that somebody else may have put there, or a link, a pipe or a folder instead: those raise OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb")
+    os.close(fd)  # of a folder, `fdopen` would leave it open
+    raise FileNotFoundError(f"not a file: {path}")
 
 
 class SharedRunFolders(RunFolders):
@@ -186,9 +199,8 @@ class SharedRunFolders(RunFolders):
         except OSError:
             return b""
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-            with os.fdopen(fd, "rb") as file:
-                if os.fstat(fd).st_uid != os.fstat(folder).st_uid:
+            with _file(name, folder) as file:
+                if os.fstat(file.fileno()).st_uid != os.fstat(folder).st_uid:
                     return b""
                 file.seek(max(0, offset))
                 return file.read(max(0, min(size, MAX_LOG_READ)))

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import tempfile
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from madang.engines.base import InputFile, JobSpec
-from madang.engines.slurm.handing import prepare, wrapper
+import pytest
+
+from madang.engines.base import DOOR, InputFile, JobSpec, Missing, RunKey
+from madang.engines.local.folders import LAST_MOMENT, place
+from madang.engines.slurm.handing import SharedRunFolders, marks, prepare, wrapper
+
+KEY = RunKey(UUID(int=7))
 
 
 def test_a_folder_is_given_to_its_owner_only_when_nothing_in_it_is_still_to_be_given(tmp_path, monkeypatch):
@@ -51,3 +57,55 @@ def test_a_warning_that_comes_before_the_script_runs_does_not_end_it_and_it_find
         *("MADANG_CPUS=4", "MADANG_GPUS=2", "MADANG_GPU_TYPE=h100", "MADANG_LIMIT_S=60", "MADANG_MEMORY_MB=2048"),
         "OMP_NUM_THREADS=4",
     ]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run of one submission that started."""
+    folder = place(tmp_path, KEY)
+    folder.mkdir(parents=True)
+    (folder / "started.1.0").write_text("7 node 0")
+    return folder
+
+
+def test_whatever_a_job_puts_in_the_place_of_its_marks_the_others_are_still_accounted(tmp_path, run):
+    """A look at the cluster that fails on one job's marks would fail on them for ever."""
+    ended = run / "ended.1.0"
+    ended.mkdir()
+    assert marks(tmp_path, KEY, 1).exit_code is None
+    ended.rmdir()
+    os.mkfifo(ended)
+    held = os.open(ended, os.O_RDWR)
+    assert marks(tmp_path, KEY, 1).exit_code is None
+    os.close(held)
+    ended.unlink()
+    for said in ("9" * 90, "\u00b2", "-1", "", "x"):
+        ended.write_text(said)
+        assert marks(tmp_path, KEY, 1).exit_code is None
+    ended.write_text("3 0")
+    for start in ("\u00b2", "\u0661", "9" * 90, "", "-1"):
+        (run / f"started.1.{start}").touch()
+    assert marks(tmp_path, KEY, 1).exit_code == 3
+
+
+def test_a_mark_of_a_day_that_no_calendar_has_is_one_of_the_last_that_has():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as runs:  # a file system that keeps such a day
+        mark = place(Path(runs), KEY) / "started.1.0"
+        mark.parent.mkdir(parents=True)
+        mark.touch()
+        os.utime(mark, (0, 2**62))
+        assert mark.stat().st_mtime > LAST_MOMENT
+        assert marks(Path(runs), KEY, 1).started == LAST_MOMENT
+
+
+def test_a_folder_where_a_file_is_read_again_and_again_leaves_nothing_open(tmp_path, run):
+    """The proxy and the pages of all tenants have these descriptors together."""
+    folders = SharedRunFolders(tmp_path)
+    (run / DOOR).mkdir()
+    (run / "out.log").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert folders.log(KEY, 0, 100) == b""
+        with pytest.raises(Missing):
+            folders.door(KEY)
+    assert len(os.listdir("/proc/self/fd")) == before
