@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ T = TypeVar("T")
 LOOK_S = 2.0
 TRUST_S = 3.0  # how long an answer to "may they?" holds
 MOST_MESSAGE = 64 << 20  # bytes of one WebSocket message
+MOST_OPEN = 200  # requests of one session that are answered at a time, its WebSockets included
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 KNOCK = "madang-session"  # the header that `door` wants the token in
 # Of one connection and not of the message, or words of a proxy that nobody but us may say.
@@ -141,6 +143,10 @@ class Proxy:
         headers = _passed(request.headers, without={"cookie", *_named(request.headers)})
         if others:
             headers["Cookie"] = others
+        if sum(where == uuid for where, _cookie, _task in self.open) >= MOST_OPEN:
+            return _page(
+                503, "Too much is asked of this session at once.", "이 세션에 요청이 한꺼번에 너무 많습니다."
+            )
         task = asyncio.current_task()
         assert task
         mine = (uuid, cookies[0], task)
@@ -230,6 +236,8 @@ class Proxy:
         async with behind.http.request(
             request.method, url, headers=headers, data=body, allow_redirects=False
         ) as answer:
+            if not 200 <= answer.status < 600:  # also 101: nobody asked for another protocol
+                return _page(502, "The session doesn't answer.", "세션이 응답하지 않습니다.")
             back = web.StreamResponse(status=answer.status, reason=answer.reason)
             for name, value in _passed(answer.headers, without=_named(answer.headers)).items():
                 if name.lower() != "set-cookie":
@@ -267,7 +275,8 @@ class Proxy:
                 url, protocols=protocols, headers=headers, max_msg_size=MOST_MESSAGE, autoclose=False
             )
         except aiohttp.WSServerHandshakeError as error:
-            return _page(error.status, "The session refuses this connection.", "세션이 연결을 거부했습니다.")
+            status = error.status if 400 <= error.status < 600 else 502
+            return _page(status, "The session refuses this connection.", "세션이 연결을 거부했습니다.")
         async with inner:
             outer = web.WebSocketResponse(
                 protocols=[inner.protocol] if inner.protocol else [], max_msg_size=MOST_MESSAGE, heartbeat=30
@@ -346,7 +355,9 @@ class Proxy:
     async def serve(self, host: str, port: int) -> None:
         """Until `stop` is set."""
         runner = web.ServerRunner(
-            web.Server(self.handle, auto_decompress=False, access_log=None, max_field_size=32_768),
+            web.Server(
+                self.handle, handler_cancellation=True, auto_decompress=False, access_log=None, max_field_size=32_768
+            ),
             shutdown_timeout=2,
         )
         await runner.setup()
@@ -447,6 +458,8 @@ def main() -> None:
     if url.scheme != "https" and not (url.scheme == "http" and local):
         # Only then do browsers say whose page asks, and keep a cookie from being set by another session.
         raise SystemExit("MADANG_SESSIONS_URL must be https://…, or http:// and a name below localhost")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each that is open takes two descriptors
     asyncio.run(_run(settings.SESSIONS_LISTEN))
 
 
