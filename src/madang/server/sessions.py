@@ -19,7 +19,7 @@ import re
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from html import escape
@@ -49,7 +49,7 @@ HOP = {
     KNOCK,
 }
 # Nobody listens there any more, or somebody else does.
-ELSEWHERE = (aiohttp.ClientConnectorError, aiohttp.ServerFingerprintMismatch)
+ELSEWHERE = (aiohttp.ClientConnectorError, aiohttp.ServerFingerprintMismatch, aiohttp.ConnectionTimeoutError)
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 logger = logging.getLogger(__name__)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -89,14 +89,17 @@ class Proxy:
     """`portal`: the address to send people to who may not come in (yet)."""
 
     def __init__(self, portal: str) -> None:
-        from madang.facilities.compute import sessions
+        from madang.facilities.compute import programs, sessions
 
-        self.sessions, self.portal = sessions, portal
+        self.sessions, self.portal, self.by_itself = sessions, portal, programs.by_itself
         self.origin_is_secure = sessions.origin_of(UUID(int=0)).startswith("https://")
         self.cookie = "__Host-madang" if self.origin_is_secure else "madang"
         self.pool = ThreadPoolExecutor(4, "database")
-        self.doors = ThreadPoolExecutor(4, "doors")  # a cluster that doesn't answer keeps nobody else waiting
+        self.doors: dict[str, ThreadPoolExecutor] = {}  # by engine: one that doesn't answer keeps no other waiting
         self.behind: dict[UUID, Behind] = {}
+        self.finding: dict[UUID, asyncio.Task[Behind | None]] = {}
+        self.found_at: dict[UUID, float] = {}
+        self.trying: dict[UUID, asyncio.Task[None]] = {}
         self.live: dict[UUID, Any] = {}
         self.trusted: dict[tuple[UUID, str], tuple[float, bool]] = {}
         self.used: set[UUID] = set()
@@ -144,9 +147,7 @@ class Proxy:
         if others:
             headers["Cookie"] = others
         if sum(where == uuid for where, _cookie, _task in self.open) >= MOST_OPEN:
-            return _page(
-                503, "Too much is asked of this session at once.", "이 세션에 요청이 한꺼번에 너무 많습니다."
-            )
+            return _page(503, "Too much is asked of this session at once.", "이 세션에 요청이 한꺼번에 너무 많습니다.")
         task = asyncio.current_task()
         assert task
         mine = (uuid, cookies[0], task)
@@ -207,17 +208,28 @@ class Proxy:
     # -- what passes ---------------------------------------------------------------------------------------------
 
     async def _behind(self, uuid: UUID) -> Behind | None:
+        """Where a session is. Its engine is asked once for all who want to know, and no more often than we look: a job
+        may say any time that it is somewhere else."""
         if (known := self.behind.get(uuid)) is not None:
             return known
         live = self.live.get(uuid)
-        way = await self.ask(_way_in, uuid, live.engine, pool=self.doors) if live else None
-        if way is None:
+        if live is None or (uuid not in self.finding and time.monotonic() < self.found_at.get(uuid, 0.0) + LOOK_S):
             return None
-        if uuid in self.behind:  # another request was faster
-            _close(way)
-        else:
+        if uuid not in self.finding:
+            self.finding[uuid] = asyncio.create_task(self._find(uuid, live.engine))
+        return await asyncio.shield(self.finding[uuid])
+
+    async def _find(self, uuid: UUID, engine: str) -> Behind | None:
+        try:
+            pool = self.doors.setdefault(engine, ThreadPoolExecutor(4, "doors"))  # without a thread until it is used
+            way = await self.ask(_way_in, uuid, engine, pool=pool)
+            if way is None:
+                return None
             self.behind[uuid] = Behind(way)
-        return self.behind[uuid]
+            return self.behind[uuid]
+        finally:
+            self.found_at[uuid] = time.monotonic()
+            del self.finding[uuid]
 
     async def _forget(self, uuid: UUID, behind: Behind | None = None) -> None:
         if (known := self.behind.get(uuid)) and behind in (None, known):
@@ -227,7 +239,8 @@ class Proxy:
     async def _pass(
         self, request: web.BaseRequest, uuid: UUID, behind: Behind, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
-        if request.method not in ("GET", "HEAD", "OPTIONS") or request.headers.get("Sec-Fetch-Mode") == "navigate":
+        does = request.method not in ("GET", "HEAD", "OPTIONS") or request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if does and (live := self.live.get(uuid)) and not self.by_itself(live.program, request.path):
             self.used.add(uuid)
         if request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
@@ -298,21 +311,37 @@ class Proxy:
     # -- what is looked after ------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Once: which sessions run, which answer, which are used, which aren't, and who has to leave."""
+        """Once: which sessions run, which answer, which are used, which aren't, and who has to leave. What a program or
+        an engine takes long to answer is seen by a later look: it keeps nobody else in or out."""
+        known = self.live
         self.live = {row.uuid: row for row in await self.ask(self.sessions.running)}
         for uuid in [uuid for uuid in self.behind if uuid not in self.live]:
             await self._forget(uuid)
-        used, self.used = self.used & self.live.keys(), set()
+        for uuid in [uuid for uuid in self.found_at if uuid not in self.live]:
+            del self.found_at[uuid]
+        # Nobody could come in while we didn't look: that time isn't idle.
+        used = {uuid for uuid, row in self.live.items() if row.ready and (uuid in self.used or uuid not in known)}
+        self.used = set()
         if used:
             await self.ask(self.sessions.was_used, [self.live[uuid].pk for uuid in used])
-        late = [row for row in self.live.values() if row.ready and row.idle_s >= row.most_idle_s]
-        waiting = [row for row in self.live.values() if not row.ready]
-        await asyncio.gather(
-            *(self._try(row) for row in waiting), *(self._idle(row) for row in late if row.uuid not in used)
-        )
+        for row in self.live.values():
+            idle = row.ready and row.idle_s >= row.most_idle_s and row.uuid not in used
+            if (idle or not row.ready) and row.uuid not in self.trying:
+                self.trying[row.uuid] = asyncio.create_task(self._alone(row, self._idle if idle else self._try))
+        if self.trying:
+            await asyncio.wait(self.trying.values(), timeout=LOOK_S)
         for uuid, cookie, task in list(self.open):
             if uuid not in self.live or not await self._admitted(uuid, cookie):
                 task.cancel()
+
+    async def _alone(self, row: Any, what: Callable[[Any], Awaitable[None]]) -> None:
+        """Whatever comes of one session is no reason to look after the others less."""
+        try:
+            await what(row)
+        except Exception as error:
+            logger.warning("session %s: %r", row.uuid, error)
+        finally:
+            del self.trying[row.uuid]
 
     async def _try(self, row: Any) -> None:
         if await self._get(row.uuid, "/") is not None:
@@ -335,7 +364,7 @@ class Proxy:
         try:
             if (behind := await self._behind(uuid)) is None:
                 return None
-            patience = aiohttp.ClientTimeout(total=5)
+            patience = aiohttp.ClientTimeout(total=5, sock_connect=4)
             async with behind.http.get(behind.address(path), timeout=patience, allow_redirects=False) as answer:
                 return await answer.content.read(1 << 20)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -368,8 +397,11 @@ class Proxy:
             await runner.cleanup()
             for uuid in list(self.behind):
                 await self._forget(uuid)
+            for task in [*self.trying.values(), *self.finding.values()]:
+                task.cancel()
             self.pool.shutdown()
-            self.doors.shutdown(cancel_futures=True)
+            for pool in self.doors.values():
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _way_in(uuid: UUID, engine: str) -> Socket | Port | None:

@@ -45,6 +45,8 @@ export PATH
 """
 # Where a program says what runs in it, as Jupyter's list of kernels does. Of others only what people do is seen.
 BUSY = {Program.JUPYTERLAB: "/api/kernels"}
+# What an open page of it sends by itself: JupyterLab keeps how its windows lie, every ten seconds.
+ITSELF = {Program.JUPYTERLAB: "/lab/api/workspaces/"}
 
 
 def here(program: Program) -> str:
@@ -67,3 +69,9 @@ def busy(answer: object) -> bool:
     """Whether one of the kernels computes, from Jupyter's list of them. What isn't one says nothing."""
     rows = answer if isinstance(answer, list) else []
     return any(isinstance(row, dict) and row.get("execution_state") == "busy" for row in rows)
+
+
+def by_itself(program: str, path: str) -> bool:
+    """Whether a page sends this also where nobody looks at it."""
+    start = ITSELF.get(Program(program))
+    return bool(start and path.startswith(start))

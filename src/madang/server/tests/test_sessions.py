@@ -366,6 +366,7 @@ def test_what_people_do_counts_as_use_and_what_their_pages_ask_by_themselves_doe
     proxy.look()
     old()
     visitor.get("/api/status")
+    visitor.ask("PUT", "/lab/api/workspaces/default?1", b"{}", Origin=visitor.origin)
     assert not used()
     visitor.ask("POST", "/api/contents", b"x", Origin=visitor.origin)
     assert used()
@@ -387,3 +388,98 @@ def test_an_idle_session_is_asked_to_end_and_one_whose_kernel_computes_isnt(prox
     Session.objects.update(active_at=now() - timedelta(seconds=1801))
     proxy.until(lambda: Job.objects.get(pk=session.job_id).cancel_asked_at)
     assert Session.objects.get(pk=session.pk).idle_at is not None
+
+
+def test_while_nobody_could_come_in_nobody_was_idle(settings, tmp_path, monkeypatch):
+    """The proxy was away for an hour, or the cluster was: those who have a page open come back within seconds."""
+    settings.RUNS_ROOT = tmp_path / "runs"
+    engines._built.clear()
+    monkeypatch.setattr(proxies, "LOOK_S", 0.2)
+    session = make.runs(make.session(make.allocation(amount=100 * 3600)))
+    with Program(session):
+        for _ in range(2):
+            Session.objects.update(active_at=now() - timedelta(hours=1))
+            with Running(settings) as proxy:
+                for _ in range(3):
+                    proxy.look()
+                assert Job.objects.get(pk=session.job_id).cancel_asked_at is None
+                assert now() - Session.objects.get(pk=session.pk).active_at < timedelta(seconds=60)
+    engines._built.clear()
+
+
+# -- where a session is ----------------------------------------------------------------------------------------------
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, seconds: float = 0) -> list[str]:
+    """The engines that are asked where a session is; the one that is called silent answers after `seconds`."""
+    real, said = proxies._way_in, list[str]()
+
+    def way_in(uuid, engine):
+        said.append(engine)
+        if engine == "silent":
+            time.sleep(seconds)
+            return None
+        return real(uuid, engine)
+
+    monkeypatch.setattr(proxies, "_way_in", way_in)
+    return said
+
+
+def test_a_cluster_that_is_silent_keeps_nobody_of_another_in_or_out(proxy, row, session, visitor, monkeypatch):
+    asked(monkeypatch, seconds=8)
+    for _ in range(8):
+        theirs = make.runs(make.session(row, kind=session.kind), ready=False)
+        Job.objects.filter(pk=theirs.job_id).update(engine="silent")
+    time.sleep(1)  # all of them are being asked for
+
+    fresh = make.runs(make.session(row, kind=session.kind), ready=False)
+    with Program(fresh):
+        proxy.until(lambda: Session.objects.get(pk=fresh.pk).ready_at, 4)
+
+    async def cut() -> float:
+        async with (
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+            http.ws_connect(
+                f"http://127.0.0.1:{visitor.port}/talk", headers=visitor._headers({"Origin": visitor.origin})
+            ) as ws,
+        ):
+            await ws.send_str("hello")
+            await ws.receive(timeout=10)
+            await asyncio.to_thread(sessions.end, jobs.holder(row), session=session)
+            began = time.monotonic()
+            await ws.receive(timeout=10)
+            return time.monotonic() - began
+
+    assert waited(cut()) < 4
+
+
+def test_however_often_people_ask_an_engine_is_asked_where_a_session_is_no_more_than_we_look(
+    proxy, row, session, visitor, monkeypatch
+):
+    """A job may say that it is where nobody listens: its cluster shall not pay for every request."""
+    monkeypatch.setattr(proxies, "LOOK_S", 1.0)
+    said = asked(monkeypatch)
+    Job.objects.filter(pk=session.job_id).update(engine="silent")
+    proxy.look()
+    asyncio.run_coroutine_threadsafe(proxy.proxy._forget(session.job.uuid), proxy.loop).result(10)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert visitor.get("/").status == 503
+    assert 1 <= len(said) <= 3
+
+
+def test_one_session_that_can_not_be_looked_after_is_no_reason_to_forget_the_others(
+    proxy, row, session, program, monkeypatch
+):
+    def way_in(uuid, engine):
+        if uuid == broken.job.uuid:
+            raise RuntimeError("unforeseen")
+        return real(uuid, engine)
+
+    real = proxies._way_in
+    monkeypatch.setattr(proxies, "_way_in", way_in)
+    broken = make.runs(make.session(row, kind=session.kind), ready=False)
+    proxy.look()
+    fresh = make.runs(make.session(row, kind=session.kind), ready=False)
+    with Program(fresh):
+        proxy.until(lambda: Session.objects.get(pk=fresh.pk).ready_at, 5)
