@@ -26,6 +26,7 @@ exec "$1" --no-browser --ServerApp.sock="$socket" --ServerApp.sock_mode=0600 --S
 export TMPDIR="$own"
 exec python3 - --host="unix://$socket" --port=0 --logdir="$PWD" --reload_multifile=true <<'PYTHON'
 import sys
+sys.path[:] = filter(None, sys.path)  # what lies in the folder of the run is nothing of ours
 from tensorboard import default, program
 
 class Server(program.WerkzeugServer):
@@ -36,6 +37,16 @@ board = program.TensorBoard(default.get_plugins(), server_class=Server)
 board.configure(sys.argv)
 sys.exit(board.main())
 PYTHON
+""",
+}
+# On a node others reach each port of this machine, and the debugger of a notebook is at one that asks nobody who they
+# are: who comes there runs what they like as its user.
+_SHARED = {
+    Program.JUPYTERLAB: """
+mkdir -p "$own/config/labconfig" "$own/instead/debugpy"
+export JUPYTER_CONFIG_PATH="$own/config" PYTHONPATH="$own/instead${PYTHONPATH:+:$PYTHONPATH}"
+echo '{"disabledExtensions": {"@jupyterlab/debugger-extension": true}}' > "$own/config/labconfig/page_config.json"
+echo 'raise ImportError("other users of this machine could come in by it")' > "$own/instead/debugpy/__init__.py"
 """,
 }
 _BESIDE = """#!/bin/sh
@@ -56,8 +67,8 @@ def here(program: Program) -> str:
 
 def elsewhere(program: Program) -> str:
     """The script of a session on another machine. Its arguments are the program and the ports that it may be at."""
-    line = _LINES[program].strip().replace("'", "'\\''")
-    return f"{_BESIDE}exec python3 - \"$2\" '{line}' \"$1\" <<'END'\n{_door()}END\n"
+    line = (_SHARED.get(program, "") + _LINES[program]).strip().replace("'", "'\\''")
+    return f"{_BESIDE}exec python3 -I - \"$2\" '{line}' \"$1\" <<'END'\n{_door()}END\n"
 
 
 @cache

@@ -12,6 +12,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +60,8 @@ class Node:
     def __init__(self, root: Path, lab: str, ports: str) -> None:
         self.folders = SharedRunFolders(root / "runs")
         self.place = place(self.folders.runs, KEY)
-        (self.place / "work").mkdir(parents=True)
-        (root / "bin").mkdir()
+        (self.place / "work").mkdir(parents=True, exist_ok=True)
+        (root / "bin").mkdir(exist_ok=True)
         self.lab = root / "bin" / "it's a lab"
         self.lab.write_text(lab)
         self.lab.chmod(0o755)
@@ -210,6 +211,41 @@ def test_who_took_the_port_meanwhile_is_not_told_the_token(session, tmp_path):
         taken = Port(way.host, theirs.port, way.certificate, theirs.token)  # the token is right, the certificate isn't
         with pytest.raises(aiohttp.ServerFingerprintMismatch):
             ask(taken)
+
+
+def test_what_lies_in_the_folder_of_the_run_is_not_taken_for_a_part_of_the_door(tmp_path):
+    work = place(tmp_path / "runs", KEY) / "work"
+    work.mkdir(parents=True)
+    for name in ("asyncio", "random", "ssl", "tempfile"):  # as files of a project may be called
+        (work / f"{name}.py").write_text("raise SystemExit('mine')")
+    with node(tmp_path) as made:
+        until(lambda: (made.place / DOOR).exists())
+        assert "mine" not in made.said()
+
+
+def test_the_debugger_of_a_notebook_is_off_where_others_are_on_the_machine(tmp_path):
+    """It is at a port that asks nobody who they are."""
+    lab = '#!/bin/sh\ncat "$JUPYTER_CONFIG_PATH/labconfig/page_config.json"\nexec python3 -c "import debugpy"\n'
+    with node(tmp_path, lab) as made:
+        assert made.run.wait(30) == 1
+        config, _line, _rest = made.said().partition("\n")
+        assert json.loads(config) == {"disabledExtensions": {"@jupyterlab/debugger-extension": True}}
+        assert "ImportError: other users of this machine could come in" in made.said()
+
+
+def test_without_a_certificate_it_says_why(tmp_path, monkeypatch):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "python3").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(commands))
+    with node(tmp_path) as made:
+        assert made.run.wait(30) == 1
+        assert made.said() == "openssl can't be started on this machine: No such file or directory\n"
+    (commands / "openssl").write_text("#!/bin/sh\necho wrong curve >&2\nexit 1\n")
+    (commands / "openssl").chmod(0o755)
+    with node(tmp_path) as made:
+        assert made.run.wait(30) == 1
+        assert made.said().strip() == "openssl makes no certificate on this machine: wrong curve"
 
 
 def test_it_ends_as_its_program_ends_and_leaves_nothing(tmp_path):

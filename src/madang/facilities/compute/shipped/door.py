@@ -1,6 +1,6 @@
 """What a session starts with where it runs on another machine than the proxy: the door to its program.
 
-    python3 - <first>-<last> <line of sh> <word> ...        # this file at the standard input
+    python3 -I - <first>-<last> <line of sh> <word> ...        # this file at the standard input
 
 The program listens at the socket $socket, in a folder of this machine ($own) that only its user can enter. Here, at a
 port of that range, comes in who knows the token, over TLS under a certificate that is made for this session; what they
@@ -43,9 +43,13 @@ CERTIFICATE = [
 def certificate(own):
     """Make one, with its key: (what serves under it, the SHA-256 of it in hexadecimal)."""
     made, key = own + "/certificate", own + "/key"
-    subprocess.run(
-        ["openssl", "req", "-x509", *CERTIFICATE, "-keyout", key, "-out", made], check=True, stderr=subprocess.DEVNULL
-    )
+    command = ["openssl", "req", "-x509", *CERTIFICATE, "-keyout", key, "-out", made]
+    try:
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as lacking:
+        sys.exit(f"openssl can't be started on this machine: {lacking.strerror}")
+    except subprocess.CalledProcessError as wrong:
+        sys.exit(f"openssl makes no certificate on this machine: {wrong.stderr.decode(errors='replace')[-300:]}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made, key)
     with open(made) as file:
