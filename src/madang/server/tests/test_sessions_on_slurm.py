@@ -144,7 +144,7 @@ def packages_of(command: str) -> Path:
 def test_a_real_notebook_computes_as_its_person_on_the_node_and_ends_when_idle(slurm, place, proxy):  # noqa: F811
     packages, share = packages_of(JUPYTER), Path(JUPYTER).parent.parent / "share" / "jupyter"
     lab = (
-        f"#!/bin/sh\nexport PYTHONPATH={packages} JUPYTER_PATH={share}\n"
+        f'#!/bin/sh\nexport PYTHONPATH="$PYTHONPATH:{packages}" JUPYTER_PATH={share}\n'
         f'exec /usr/bin/{packages.parent.name} -m jupyterlab --LabApp.app_dir={share}/lab "$@"\n'
     )
     row = make.allocation(place)
@@ -158,7 +158,11 @@ def test_a_real_notebook_computes_as_its_person_on_the_node_and_ends_when_idle(s
     assert said == f"42 {name} 1\n"
     kernels = visitor.run("import glob; print(glob.glob('/tmp/session-*/jupyter/kernel-*-ipc-1') != [])")
     assert kernels == "True\n"  # no port that other users of the node could listen at
+    assert "other users of this machine could come in" in visitor.run("import debugpy")
+    assert '"@jupyterlab/debugger-extension": true' in visitor.get("/lab").text
 
+    for _ in range(2):
+        proxy.look()  # what was done until now is written down
     Session.objects.update(active_at=now() - timedelta(seconds=61))
     until(lambda: Job.objects.get(pk=session.job_id).cancel_asked_at)
     job = over(session.job)

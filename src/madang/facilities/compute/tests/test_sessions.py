@@ -422,3 +422,15 @@ def test_the_job_of_a_session_leads_to_it_in_no_more_than_twelve_questions(ends,
     with django_assert_max_num_queries(12):
         page = client.get(f"/compute/jobs/{session.job.uuid}/").content.decode()
     assert f"/compute/sessions/{session.job.uuid}/" in page
+
+
+def test_what_the_state_says_already_is_not_said_again_with_an_empty_reason():
+    """As Slurm says of every job that was ended that it is CANCELLED."""
+    session = make.runs(make.session(make.allocation()))
+    make.ended(session.job, ["cancelled"])
+    client = logged_in(jobs.holder(session.job.allocation))
+    for said, shown in (("CANCELLED", False), ("REVOKED", True)):
+        Job.objects.filter(pk=session.job_id).update(why=said)
+        for page in ("sessions", "jobs"):
+            content = client.get(f"/compute/{page}/{session.job.uuid}/").content.decode()
+            assert ("<dt>Why</dt>" in content) is shown, (page, said)
