@@ -170,6 +170,12 @@ def test_the_proxy_comes_in_by_what_the_run_says_and_the_program_sees_no_token(s
     assert not [name for name in said["headers"] if "madang" in name.lower()]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
+def test_a_node_has_an_address_of_either_kind_or_a_name(session, address):
+    way = session.way()
+    assert ask(Port(address, way.port, way.certificate, way.token))[0] == 200
+
+
 def test_who_finds_the_port_gets_nothing_without_the_token(session):
     token = session.way().token
     assert session.knock() == (403, b"")
