@@ -262,7 +262,10 @@ class SessionKindForm(Form):
     command = TextField(
         label=_("Command"),
         max_length=200,
-        help_text=_("The program's path, as /opt/jupyter/bin/jupyter-lab. MADANG_JOBS_READ names its folder."),
+        help_text=_(
+            "The program's path, as /opt/jupyter/bin/jupyter-lab, the same on every node of a cluster. For sessions on "
+            "this machine, MADANG_JOBS_READ names its folder."
+        ),
     )
     most_gpus = WholeNumber(label=_("GPUs per session at most"), min_value=1, max_value=1024, initial=1)
     longest_s = Minutes(label=_("Longest time limit (minutes)"), min_value=1, max_value=7 * 1440, initial=480)

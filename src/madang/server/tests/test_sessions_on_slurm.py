@@ -159,7 +159,7 @@ def test_a_real_notebook_computes_as_its_person_on_the_node_and_ends_when_idle(s
     kernels = visitor.run("import glob; print(glob.glob('/tmp/session-*/jupyter/kernel-*-ipc-1') != [])")
     assert kernels == "True\n"  # no port that other users of the node could listen at
     assert "other users of this machine could come in" in visitor.run("import debugpy")
-    assert '"@jupyterlab/debugger-extension": true' in visitor.get("/lab").text
+    assert '"disabledExtensions": ["@jupyterlab/debugger-extension"]' in visitor.get("/lab").text
 
     for _ in range(2):
         proxy.look()  # what was done until now is written down
