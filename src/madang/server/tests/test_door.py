@@ -101,7 +101,7 @@ class Node:
             asked.endheaders()
             answer = asked.getresponse()
             return answer.status, answer.read()
-        except (http.client.RemoteDisconnected, ConnectionError):
+        except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
             return 0, b""
         finally:
             asked.close()
