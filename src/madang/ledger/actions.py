@@ -28,7 +28,8 @@ Answer = TypeVar("Answer")
 
 class Settled(NamedTuple):
     """`used` was covered by the hold, `overrun` was not. `entry` is the settlement, or the overrun where the hold had
-    been freed before (and the end of the hold where nothing was used either)."""
+    been freed before (and the end of the hold where nothing was used either). Where a record of use that named the
+    freed hold told it first, `entry` is the record's, and `used` what the account covered of it."""
 
     entry: int
     used: int
@@ -126,7 +127,8 @@ def settle(
 ) -> Settled:
     """End a hold with what was used; the rest is back. Use is never refused: what the hold doesn't cover is an overrun,
     all of it where the hold was freed before. A hold has one such end, whatever the key: AlreadyResolved where it was
-    settled, or used late, with another amount."""
+    settled, or used late, with another amount. A record of use that names the freed hold is its late use; of one that
+    names no hold nothing can be known, and both count."""
     return Settled(*_call("ledger_settle", **locals()))
 
 

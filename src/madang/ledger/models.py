@@ -162,7 +162,8 @@ class Entry(models.Model):
 class Excess(models.Model):
     """The overrun of what a hold didn't cover: used beyond it, or after it was freed. A hold has one, whoever asks and
     by whatever key: that is what keeps late use from being counted twice. It is a row of its own, since an entry that
-    names a hold ends it."""
+    names a hold ends it. Where a record that named the freed hold told of its use, `entry` is that of the record; it
+    stays what was said first, also where a record came after a late settlement and that was reversed for it."""
 
     hold = models.OneToOneField(Entry, models.PROTECT, primary_key=True, related_name="+", db_constraint=False)
     entry = models.OneToOneField(Entry, models.PROTECT, related_name="+", db_constraint=False)

@@ -7,8 +7,11 @@
 
 A parcel of records is one transaction: the records, their entries, balances and sums are all there or none of it is.
 The same record again is nothing new; one that changed, or that comes with its hold only now, has its entries reversed
-and is booked anew. `source` and `key` name a record for ever, so a source whose numbers start again puts the submission
-into the key.
+and is booked anew. A record that names a hold that was freed, and a late settlement of that hold, are one use: the
+record counts, and whichever comes second adds nothing. That is known by the hold alone, so use that a record tells
+without its hold and somebody settles besides counts twice; and so does a record whose hold was settled by the verb,
+since a hold may be of several uses. `source` and `key` name a record for ever, so a source whose numbers start again
+puts the submission into the key.
 """
 
 from __future__ import annotations

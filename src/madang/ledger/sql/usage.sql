@@ -74,11 +74,31 @@ BEGIN
      WHERE m BETWEEN '2000-01-01' AND clock_timestamp() + interval '1 month') months;
 END $$;
 
+-- The use of a hold that was freed came as a record, which is booked as this entry: that is the late use of the hold, of which
+-- there is one. Where somebody had settled it late before, the overrun of that is reversed: the record says more of the same use.
+CREATE FUNCTION ledger_told_late(p_hold bigint, p_entry bigint, p_actor bigint, p_reason text) RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE v_late ledger_entry;
+BEGIN
+  INSERT INTO ledger_excess (hold_id, entry_id) VALUES (p_hold, p_entry) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    SELECT e.* INTO v_late FROM ledger_excess x JOIN ledger_entry e ON e.id = x.entry_id
+     WHERE x.hold_id = p_hold AND NOT EXISTS (SELECT FROM ledger_usage u WHERE u.entry_id = e.id)
+       AND NOT EXISTS (SELECT FROM ledger_entry r WHERE r.reverses_id = e.id);
+    IF FOUND THEN
+      PERFORM ledger_write('reverse', v_late.credit_id, v_late.debit_id, v_late.amount, 'ledger', 'entry ' || v_late.id,
+                           v_late.event_at, p_actor, p_reason, p_reverses => v_late.id, p_concerns => v_late.concerns_id);
+    END IF;
+  END IF;
+END $$;
+
 -- Book everything in the stage as the use of `p_source`, which is alone with its records until the transaction ends: or,
 -- with p_beside, beside others of the source that also say so. Then it is alone with the accounts of its records.
 -- A record that names an open hold settles it. Any other is charged as far as the account covers it, in the order of arrival.
--- What neither covers is an overrun: use is never refused. A record that is known and changed, or comes with its hold now, has
--- its old entries reversed and is booked anew. What can't be booked is named in `o_refused`, and the rest is booked.
+-- What neither covers is an overrun: use is never refused. A record that names a freed hold is its late use: that and a late
+-- settlement of the hold are the same. (Of a record that names no hold nobody can know what it is the same as.)
+-- A record that is known and changed, or comes with its hold now, has its old entries reversed and is booked anew. What can't be
+-- booked is named in `o_refused`, and the rest is booked.
 CREATE FUNCTION ledger_meter(
   p_source text, p_digest bytea, p_actor bigint, p_reason text, p_beside boolean DEFAULT false,
   OUT o_fresh bigint, OUT o_changed bigint, OUT o_overrun numeric, OUT o_refused jsonb
@@ -86,7 +106,7 @@ CREATE FUNCTION ledger_meter(
 SET timezone = 'Asia/Seoul'  -- of days and months: a zone that is named is looked up for every instant
 AS $$
 DECLARE
-  v_now timestamptz; v_late timestamptz; v_odd boolean; v_this date; v_closed date; v_open date; v_month date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint;
+  v_now timestamptz; v_late timestamptz; v_odd boolean; v_this date; v_closed date; v_open date; v_month date; v_old ledger_usage[]; v_entry ledger_entry; v_wrong jsonb; v_tight bigint[]; v_account bigint; v_freed boolean; v_told bigint[];
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('pg_temp.ledger_stage') AND relowner = current_user::regrole) THEN
     RAISE EXCEPTION 'not our stage' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_stage';
@@ -143,12 +163,14 @@ BEGIN
                SELECT FROM ledger_entry e WHERE e.source = p_source AND e.ext_key = s.key
                   AND CASE WHEN e.kind IN ('charge', 'overrun', 'settle') THEN true END OFFSET 0) known) THEN
     WITH known AS (
-      SELECT DISTINCT ON (s.entry_id) s.entry_id, s.key, u.rev, u.entry_id AS was,
+      SELECT DISTINCT ON (s.entry_id) s.entry_id, s.key, u.rev, u.entry_id AS was, s.hold_id, s.amount, s.ended,
              (u.account_id, u.user_ref, u.resource_ref, u.started_at, u.ended_at, u.amount, u.wall_s, u.wait_s, u.raw)
                IS NOT DISTINCT FROM
              (s.account_id, s.user_ref, s.resource_ref, s.started_at, s.ended_at, s.amount, s.wall_s, s.wait_s, s.raw)
-               AND (s.hold_id IS NULL OR (SELECT min(h.id) FROM ledger_entry h WHERE h.hold_id = s.hold_id) IS NOT NULL) AS same
-        FROM ledger_stage s
+               AND (s.hold_id IS NULL OR s.ended IS NOT NULL) AS same
+        FROM (SELECT *, CASE WHEN hold_id IS NOT NULL THEN
+                       (SELECT min(h.kind::text) FROM ledger_entry h WHERE h.hold_id = one.hold_id) END AS ended
+                FROM ledger_stage one OFFSET 0) s
         CROSS JOIN LATERAL (SELECT id FROM ledger_entry WHERE source = p_source AND ext_key = s.key
                                AND kind IN ('charge', 'overrun', 'settle') OFFSET 0) e
         LEFT JOIN LATERAL (SELECT * FROM ledger_usage WHERE entry_id = e.id AND submitted_at = s.submitted_at OFFSET 0) u ON true
@@ -167,8 +189,9 @@ BEGIN
       RETURNING k.was, s.submitted_at)
     SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'why', why) ORDER BY entry_id), '[]') FROM stuck),
            (SELECT array_agg(u::ledger_usage) FROM next
-              CROSS JOIN LATERAL (SELECT * FROM ledger_usage WHERE entry_id = next.was AND submitted_at = next.submitted_at OFFSET 0) u)
-      INTO v_wrong, v_old;
+              CROSS JOIN LATERAL (SELECT * FROM ledger_usage WHERE entry_id = next.was AND submitted_at = next.submitted_at OFFSET 0) u),
+           (SELECT array_agg(ARRAY[hold_id, was] ORDER BY entry_id) FROM known WHERE same AND amount > 0 AND ended <> 'settle')
+      INTO v_wrong, v_old, v_told;
     o_refused := o_refused || v_wrong;
     o_changed := coalesce(cardinality(v_old), 0);
   END IF;
@@ -229,7 +252,8 @@ BEGIN
     FROM (SELECT *, date_trunc('month', ended_at::timestamp)::date AS month FROM ledger_stage OFFSET 0) s
     JOIN ledger_balance b USING (account_id)
    WHERE s.settles OR coalesce(s.covered, s.amount) > 0 OR s.amount = 0;
-  SELECT coalesce(sum(amount - covered), 0) INTO o_overrun FROM ledger_stage WHERE covered < amount;
+  SELECT coalesce(sum(amount - covered) FILTER (WHERE covered < amount), 0), bool_or(hold_id IS NOT NULL AND NOT settles AND amount > 0)
+    INTO o_overrun, v_freed FROM ledger_stage;
   IF o_overrun > 0 THEN
     WITH over AS MATERIALIZED (
       SELECT commodity_id, ledger_open_account(commodity_id, 'site', 0, 'overrun', false) AS id
@@ -265,6 +289,14 @@ BEGIN
          amount, wall_s, wait_s, raw FROM ledger_stage;
   GET DIAGNOSTICS o_fresh = ROW_COUNT;
   o_fresh := o_fresh - o_changed;
+
+  IF v_freed THEN  -- or settled before
+    SELECT v_told || array_agg(ARRAY[s.hold_id, s.entry_id] ORDER BY s.entry_id) INTO v_told FROM ledger_stage s
+     WHERE NOT s.settles AND s.amount > 0 AND (SELECT min(e.kind::text) FROM ledger_entry e WHERE e.hold_id = s.hold_id) <> 'settle';
+  END IF;
+  FOR v_n IN 1 .. coalesce(array_length(v_told, 1), 0) LOOP
+    PERFORM ledger_told_late(v_told[v_n][1], v_told[v_n][2], p_actor, p_reason);
+  END LOOP;
 
   -- What they add up to, in the order of the keys: two importers never wait for each other in a circle.
   WITH delta AS MATERIALIZED (

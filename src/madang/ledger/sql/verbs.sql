@@ -103,14 +103,15 @@ CREATE FUNCTION ledger_overrun(
 AS $$ SELECT ledger_lose(NULL, p_account, p_sink, p_amount, p_source, p_key, p_event_at, p_actor, p_reason) $$;
 
 -- End a hold with what was really used: up to the hold it is booked, the rest of the hold is back, the excess is an overrun.
--- A hold that was freed before covers nothing, so all of the use is an overrun: one, as a hold is settled once.
+-- A hold that was freed before covers nothing, so all of the use is an overrun: one, as a hold is settled once. Where a record
+-- that named the hold told of it, that is the late use, as far as it was covered and beyond.
 CREATE FUNCTION ledger_settle(
   p_hold bigint, p_used bigint, p_source text, p_key text, p_event_at timestamptz, p_actor bigint, p_reason text,
   p_again boolean DEFAULT false, OUT o_entry bigint, OUT o_used bigint, OUT o_overrun bigint
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
 AS $$
 DECLARE v_end ledger_entry; v_late ledger_entry; v_account bigint; v_sink bigint; v_held bigint; v_now timestamptz;
-        v_period date; v_adjusts date;
+        v_period date; v_adjusts date; v_charged bigint := 0;
 BEGIN
   p_again := pg_advisory_xact_lock_shared(119182731994482) IS NULL OR p_again
              OR current_setting('transaction_isolation') <> 'read committed';
@@ -145,7 +146,8 @@ BEGIN
     PERFORM FROM ledger_entry e LEFT JOIN ledger_excess x ON x.entry_id = e.id
       WHERE e.source = p_source AND e.ext_key = p_key AND e.rev = 0
         AND CASE e.kind WHEN 'settle' THEN (e.hold_id, e.amount) IS DISTINCT FROM (p_hold, o_used)
-                        WHEN 'overrun' THEN v_end.kind <> 'settle' AND v_late.id IS NOT NULL AND x.hold_id IS DISTINCT FROM p_hold END;
+                        WHEN 'overrun' THEN v_end.kind <> 'settle' AND v_late.id IS NOT NULL AND x.hold_id IS DISTINCT FROM p_hold
+                                             AND (v_late.source, v_late.ext_key) <> (p_source, p_key) END;
     IF FOUND THEN
       RAISE EXCEPTION 'key used with another payload' USING ERRCODE = 'MD409', CONSTRAINT = 'ledger_key';
     END IF;
@@ -158,6 +160,12 @@ BEGIN
         RETURN;
       END IF;
       v_end := v_late;
+      IF EXISTS (SELECT FROM ledger_usage WHERE entry_id = v_late.id) THEN  -- what its newest revision says
+        SELECT coalesce(sum(amount) FILTER (WHERE kind <> 'overrun'), 0), sum(amount) INTO v_charged, v_late.amount
+          FROM (SELECT *, max(rev) OVER () AS newest FROM ledger_entry WHERE source = v_late.source AND ext_key = v_late.ext_key
+                   AND kind IN ('charge', 'overrun', 'settle')) e WHERE rev = newest;
+        v_end.kind := 'overrun';
+      END IF;
     END IF;
     IF o_overrun <> coalesce(v_late.amount, 0) OR v_end.kind = 'settle' AND o_used <> v_end.amount THEN
       RAISE EXCEPTION 'the hold was settled with another amount'
@@ -165,6 +173,8 @@ BEGIN
                                                    THEN 'ledger_key' ELSE 'ledger_hold_resolved_once' END;
     END IF;
     o_entry := v_end.id;
+    o_used := o_used + v_charged;
+    o_overrun := o_overrun - v_charged;
     RETURN;
   END IF;
   IF o_overrun > 0 THEN

@@ -169,7 +169,7 @@ MUTANTS = {
     ),
     "a changed record is not reversed": (PARCELS, "meter", "IF o_changed > 0 THEN", "IF o_changed > 9 THEN"),
     "a hold that comes with a known record stands for ever": (
-        PARCELS, "meter", "s.hold_id IS NULL OR (", "true OR (",
+        PARCELS, "meter", "s.hold_id IS NULL OR ", "true OR ",
     ),
     "a changed record adds to the sums": (
         PARCELS, "meter", "wait_s, -1 FROM unnest(v_old)", "wait_s, 0 FROM unnest(v_old)",

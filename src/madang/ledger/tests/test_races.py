@@ -16,7 +16,8 @@ from madang.ledger import errors, queries
 from madang.ledger.models import Entry
 from madang.ledger.tests.make import Books, books, named
 from madang.ledger.tests.test_usage import SOURCE, record
-from madang.ledger.usage import meter
+from madang.ledger.usage import Record, meter
+from madang.ledger.verify import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRITERS = 8
@@ -81,6 +82,24 @@ def test_of_eight_that_settle_one_hold_that_was_freed_one_is_booked():
     assert Counter(answer is errors.AlreadyResolved for answer in answers) == {True: 4, False: 4}
     assert len({answer for answer in answers if answer is not errors.AlreadyResolved}) == 1
     assert queries.overruns([b.mine])[b.mine] in (30, 31)
+
+
+def test_of_records_and_settlements_at_once_of_one_hold_that_was_freed_one_use_is_booked():
+    for _ in range(5):
+        b = books()
+        held = b.hold(50)
+        ledger.release(hold=held, **named())
+        told = record(b, key=f"late {held}", amount=30, hold=held)
+
+        def tell(number: int, b: Books = b, held: int = held, told: Record = told) -> Any:
+            if number % 2:
+                return meter([told], source=SOURCE)
+            return ledger.settle(hold=held, used=30, **named())
+
+        answers = race(tell)
+        assert sum(answer.fresh for answer in answers[1::2]) == 1
+        assert (b.balance().debited, queries.overruns([b.mine])) == (30, {b.mine: 0}), answers
+        assert verify() == []
 
 
 def test_eight_that_refund_at_once_give_back_no_more_than_was_used():

@@ -30,9 +30,10 @@ SELECT 'account ' || b.account_id, 'its use goes to account ' || b.sink, 'to wha
   FROM ledger_balance b JOIN ledger_account a ON a.id = b.account_id LEFT JOIN ledger_account s ON s.id = b.sink
  WHERE (a.role = 'allocation') IS DISTINCT FROM coalesce(s.role = 'consumed' AND NOT s.limited AND s.commodity_id = a.commodity_id, false)
 UNION ALL
-SELECT 'hold ' || x.hold_id, 'its excess is entry ' || x.entry_id, 'an overrun of its account'
+SELECT 'hold ' || x.hold_id, 'its excess is entry ' || x.entry_id, 'an overrun or record of its account'
   FROM ledger_excess x LEFT JOIN ledger_entry h ON h.id = x.hold_id LEFT JOIN ledger_entry o ON o.id = x.entry_id
- WHERE ((h.kind, o.kind) = ('hold', 'overrun') AND o.concerns_id = h.debit_id) IS NOT TRUE
+ WHERE NOT coalesce(h.kind = 'hold' AND CASE WHEN o.kind = 'overrun' THEN o.concerns_id = h.debit_id
+   ELSE o.debit_id = h.debit_id AND EXISTS (SELECT FROM ledger_usage u WHERE u.entry_id = o.id) END, false)
 UNION ALL
 SELECT 'record ' || u.source || ' ' || u.key, u.amount || ' of account ' || u.account_id, b.amount || ' of account ' || b.account_id
   FROM ledger_usage u
