@@ -131,5 +131,9 @@ def trace(request: HttpRequest, code: Slug, on: Day | None = None, before: Id | 
     openapi_extra=bytes_of("text/csv", "application/vnd.apache.parquet"),
 )
 def focus_of(request: HttpRequest, month: Month, format: Literal["csv", "parquet"] = "csv") -> Any:
-    """Of the programs that you oversee, and of your own organizations. Costs in whole KRW."""
+    """Of the programs that you oversee, and of your own organizations. Costs in whole KRW.
+
+    `BilledCost` is the part of the own share that what was used stands for. The own share of the agreement, of all that
+    was granted, stands in `x_AllocatedOwnShare`: the two are never added, and neither is an invoice.
+    """
     return answers.focus_file(me(request), date.fromisoformat(f"{month}-01"), format)

@@ -14,8 +14,14 @@ closed month stays what it was, and its quantities add up to what the ledger say
 | Purchase | what was granted, less what was reclaimed: without costs, so that no amount is counted twice |
 | Adjustment | what was transferred between allocations |
 | ListCost | the catalog's rate of the day; 0 where the resource has none |
-| ContractedCost, EffectiveCost, BilledCost | the own share, at the price that was agreed for the allocation |
+| ContractedCost, EffectiveCost, BilledCost | the part of the own share that this use stands for, as agreed |
+| x_AllocatedListCost, x_AllocatedOwnShare | of a purchase: the price of all that was granted, used or not |
 | x_Reduction | ListCost - BilledCost, always; all of it where nothing covered the use |
+
+The own share that an agreement names is of all that was granted, used or not: that is what the organization has agreed
+to, and what x_AllocatedOwnShare says when it is granted (and takes back with what is reclaimed, which changes no
+agreement). BilledCost spreads the same sum over what was used of it. They are never added: cost that was allocated and
+cost that was used are two questions. Neither is an invoice, as no money is taken here.
 
 Costs are whole won: list costs are rounded up and own shares down, as in the agreement. Columns that the specification
 asks for under a condition, and that don't apply here (commitments, capacity reservations, other currencies,

@@ -171,6 +171,36 @@ def test_list_price_is_reduction_and_own_share_in_every_row_and_in_whole_won() -
     )
 
 
+def test_the_own_share_of_the_agreement_is_of_all_that_was_granted_and_what_is_billed_is_of_what_was_used() -> None:
+    story = make.granted()
+    compute = story.compute
+    agreed = compute.own_share_krw or 0
+
+    def figures() -> tuple[int, int]:
+        rows = [
+            row for m in (last_month(), this_month()) for row in whole(story.officer, m, x_AllocationId=str(compute.pk))
+        ]
+        return total(rows, "x_AllocatedOwnShare"), total(rows, "BilledCost")
+
+    assert (agreed > 0, figures()) == (True, (agreed, 0))
+    used(compute, compute.amount // 4, last_month())
+    assert figures() == (agreed, agreed // 4)
+    used(compute, compute.amount - compute.amount // 4, last_month() + timedelta(days=1))
+    used(compute, HOUR, last_month() + timedelta(days=2))  # nothing covers it
+    assert figures()[0] == agreed
+    assert agreed - 2 <= figures()[1] <= agreed
+
+
+def test_the_pages_say_which_of_the_two_own_shares_they_show() -> None:
+    story = make.granted()
+    client = Client()
+    client.force_login(story.lead)
+    client.cookies["django_language"] = "en"
+    agreed = client.get(reverse("grants:grant", args=[story.grant.number])).text
+    assert "Of all that was granted, whether it is used or not" in agreed
+    assert "the part that what was used stands for" in client.get(reverse("insight:focus")).text
+
+
 def test_the_list_price_is_the_one_of_the_day() -> None:
     story = make.granted()
     first = last_month()
