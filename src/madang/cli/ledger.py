@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,20 +35,29 @@ def export(
 @ledger.command()
 def verify(
     home: Annotated[Path | None, typer.Option("--home", help="The folder of the site.", envvar="MADANG_HOME")] = None,
+    kept: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A day and the digest of its seal, kept elsewhere: 2026-11-27:3fa…, the same still stands there."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")] = False,
 ) -> None:
     """Count every balance, sum and seal of this machine's site again, and name what differs.
 
-    Works alone, whether the site runs or not. Exits with 1 where anything differs.
+    Works alone, whether the site runs or not. Prints the last seal's day and digest: keep it elsewhere, and give it
+    back with --kept another time. Exits with 1 where anything differs.
     """
     from madang.server.home import Home, default_home
     from madang.server.verify import verify as count
 
+    digests = dict(_kept(written) for written in kept or ())
     root = (home or default_home()).resolve()
     if not root.is_dir() or not any(root.iterdir()):
         fail(f"there is no site in {root}", MISSING)
     with Doing() as doing:
-        problems = count(Home(root), doing)
+        problems, seal = count(Home(root), doing, digests)
+    (say if json else out.print)(f"last seal: {seal.day}:{seal.digest}" if seal else "no day is sealed yet")
     if json:
         as_json([vars(problem) for problem in problems])
     elif problems:
@@ -55,6 +66,17 @@ def verify(
     if problems:
         fail(f"the ledger does not add up; first: {problems[0]}", REFUSED)
     say("the ledger adds up: balances, named rows, sums and seals")
+
+
+def _kept(written: str) -> tuple[date, str]:
+    day, _, digest = written.partition(":")
+    try:
+        found = date.fromisoformat(day)
+    except ValueError:
+        found = None
+    if found is None or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise typer.BadParameter(f"{written}: write a day, a colon and the 64 signs of a digest")
+    return found, digest
 
 
 def register(app: typer.Typer) -> None:

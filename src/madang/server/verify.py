@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING
 
 from madang.server.home import Home
@@ -12,6 +13,7 @@ from madang.server.postgres import Postgres
 from madang.server.up import Database, Say, alone, database, environment, runs_as
 
 if TYPE_CHECKING:
+    from madang.ledger.models import Seal
     from madang.ledger.verify import Problem
 
 
@@ -29,8 +31,9 @@ def _data_of(home: Home, say: Say) -> Iterator[Database]:
             yield found
 
 
-def verify(home: Home, say: Say) -> list[Problem]:
-    """Count the whole ledger of a site again. What differs; empty is how it must be."""
+def verify(home: Home, say: Say, kept: Mapping[date, str]) -> tuple[list[Problem], Seal | None]:
+    """Count the whole ledger of a site again, and compare the digests of days that were `kept` elsewhere. What differs,
+    where empty is how it must be; and the newest seal."""
     with _data_of(home, say) as found:
         os.environ |= environment(home, found)
         import django
@@ -38,10 +41,11 @@ def verify(home: Home, say: Say) -> list[Problem]:
         django.setup()
         from django.db import connection
 
+        from madang.ledger.verify import last_seal
         from madang.ledger.verify import verify as count
 
         try:
-            return count(lambda check: say(f"counting again: {check}"))
+            return count(lambda check: say(f"counting again: {check}"), kept), last_seal()
         finally:
             connection.close()
             if pool := getattr(connection, "pool", None):

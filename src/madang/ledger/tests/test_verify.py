@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -15,10 +16,11 @@ from madang.ledger.tasks import every_night
 from madang.ledger.tests.make import Books, books, named
 from madang.ledger.tests.test_usage import SOURCE, record
 from madang.ledger.usage import meter
-from madang.ledger.verify import Problem, missing, verify
+from madang.ledger.verify import Problem, last_seal, missing, verify
 from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
+SEOUL = ZoneInfo("Asia/Seoul")
 
 
 def as_owner(*statements: str) -> None:
@@ -85,12 +87,63 @@ def without_seal(which: str) -> None:
 def test_a_seal_that_was_taken_away_with_what_it_folded_is_found_once_anything_was_booked_since():
     metered_and_sealed()
     without_seal("max(day)")
-    assert verify() == []  # nothing was booked on that day
+    assert verify() == []  # nothing was booked on that day, nor is it known that a night came after it
     without_seal("max(day)")
     as_owner("DELETE FROM ledger_total")
     day = str(today() - timedelta(days=2))
     assert verify() == [Problem("missing seals", day, "no seal", "3 entries")]
     assert (ledger.seal(), verify()) == (2, [])  # a copy of the digest elsewhere still tells what was changed meanwhile
+
+
+def night(days: int, ended: str = "succeeded") -> None:
+    """As the worker leaves it behind: the nightly task of the last night, or of so many nights before."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status)"
+            " VALUES ('default', 'ledger.every_night', '{}', %s) RETURNING id",
+            [ended],
+        )
+        (job,) = cursor.fetchone()
+        at = datetime.combine(today() - timedelta(days=days), time(3, 20), SEOUL)
+        for number, kind in enumerate(("deferred", "started", ended)):
+            cursor.execute(
+                "INSERT INTO procrastinate_events (job_id, type, at) VALUES (%s, %s, %s)",
+                [job, kind, at + timedelta(seconds=number)],
+            )
+
+
+def test_a_seal_that_was_taken_away_with_what_it_folded_is_found_at_once_where_the_nightly_task_had_made_it():
+    books()
+    days_ago(1)
+    night(1)  # before that day was over
+    night(0, ended="failed")
+    assert verify() == []
+    ledger.seal()
+    night(0)
+    assert verify() == []
+    without_seal("max(day)")
+    as_owner("DELETE FROM ledger_total")
+    day = str(today() - timedelta(days=1))
+    assert verify() == [Problem("missing seals", day, "no seal", "1 entries")]
+
+
+def test_a_digest_that_was_kept_elsewhere_shows_what_was_rewritten_with_its_seal():
+    b = metered_and_sealed()
+    newest = last_seal()
+    assert newest is not None
+    assert verify(kept={newest.day: newest.digest}) == []
+    without_seal("max(day)")
+    without_seal("max(day)")
+    as_owner("DELETE FROM ledger_total", "UPDATE ledger_entry SET reason = 'other' WHERE kind = 'grant'")
+    assert (ledger.seal(), verify()) == (2, [])
+    made_again = last_seal()
+    assert made_again is not None
+    assert verify(kept={newest.day: newest.digest}) == [
+        Problem("kept digests", str(newest.day), made_again.digest, newest.digest)
+    ]
+    never = date(2020, 1, 1)
+    assert verify(kept={never: newest.digest}) == [Problem("kept digests", str(never), "no seal", newest.digest)]
+    assert b.balance().debited == 21
 
 
 def test_a_day_whose_night_was_not_seen_here_misses_no_seal():

@@ -48,11 +48,19 @@ def test_the_processes_of_the_site_are_not_given_the_owners_address(running):
 def test_its_ledger_is_counted_again_while_it_runs(running):
     counted = madang("ledger", "verify", "--home", str(running.root))
     assert (counted.returncode, "the ledger adds up" in counted.stderr) == (0, True), counted.stderr
+    assert counted.stdout == "no day is sealed yet\n"
     assert running.serves()
     with psycopg.connect(running.database.url("madang_owner"), autocommit=True) as db:
         db.execute("INSERT INTO ledger_seal VALUES ('2026-01-01', 3, 'made up', '', now())")
     counted = madang("ledger", "verify", "--json", "--home", str(running.root))
     assert (counted.returncode, json.loads(counted.stdout)[0]["where"]) == (1, "2026-01-01")
+    assert "last seal: 2026-01-01:made up" in counted.stderr
+    kept = f"2026-01-01:{'0f' * 32}"
+    compared = madang("ledger", "verify", "--json", "--kept", kept, "--home", str(running.root))
+    assert {"check": "kept digests", "where": "2026-01-01", "stored": "made up", "counted": "0f" * 32} in json.loads(
+        compared.stdout
+    )
+    assert madang("ledger", "verify", "--kept", "2026-01-01", "--home", str(running.root)).returncode == 2
 
 
 def test_where_there_is_no_site_there_is_no_ledger(place):
