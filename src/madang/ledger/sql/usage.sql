@@ -205,8 +205,12 @@ BEGIN
                               AND kind IN ('charge', 'overrun', 'settle') OFFSET 0) e
        ORDER BY e.debit_id, e.id
     LOOP
-      PERFORM ledger_write('reverse', v_entry.credit_id, v_entry.debit_id, v_entry.amount, 'ledger', 'entry ' || v_entry.id,
-                           v_entry.event_at, p_actor, p_reason, p_reverses => v_entry.id, p_concerns => CASE v_entry.kind WHEN 'overrun' THEN v_entry.concerns_id END);
+      SELECT w.o_fresh INTO v_odd FROM ledger_write(
+        'reverse', v_entry.credit_id, v_entry.debit_id, v_entry.amount, 'ledger', 'entry ' || v_entry.id, v_entry.event_at, p_actor,
+        p_reason, p_reverses => v_entry.id, p_concerns => CASE v_entry.kind WHEN 'overrun' THEN v_entry.concerns_id END) w;
+      IF NOT v_odd THEN  -- an overrun has no balance that we could have locked: somebody reversed it since we looked
+        RAISE EXCEPTION 'reversed meanwhile' USING ERRCODE = '23505', CONSTRAINT = 'ledger_reversed_once';
+      END IF;
       UPDATE ledger_balance SET credited = credited + v_entry.amount WHERE account_id = v_entry.debit_id;
     END LOOP;
     DELETE FROM ledger_import WHERE source = p_source;

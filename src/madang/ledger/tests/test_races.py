@@ -166,6 +166,20 @@ def test_a_refund_beside_a_metering_that_corrects_the_same_use_gives_nothing_bac
         cursor.execute("TRUNCATE ledger_usage")  # not Django's own
 
 
+def test_an_overrun_that_is_reversed_beside_a_metering_that_corrects_it_is_reversed_once_and_the_sums_agree():
+    b = books(granted=0)
+    meter([record(b, amount=7)], source=SOURCE)
+    lost = Entry.objects.get(source=SOURCE, kind="overrun").pk
+    answer = at_once(
+        lambda: ledger.reverse(entry=lost, **named()),
+        lambda: meter([record(b, amount=3)], source=SOURCE),
+    )
+    assert (answer.changed, [type(why) for _key, why in answer.refused]) == (0, [errors.NotReversible])
+    assert verify() == []
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE ledger_usage")  # not Django's own
+
+
 def test_a_release_beside_a_settlement_waits_for_the_balance_and_nobody_stands_in_a_circle():
     b = books()
     held = b.hold(10)
