@@ -18,7 +18,17 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error
 
-from madang.ledger.errors import Busy, Refused, lost_a_race, named, not_storable, refusal, unfit, without_zone
+from madang.ledger.errors import (
+    Busy,
+    Refused,
+    lost_a_race,
+    named,
+    not_storable,
+    refusal,
+    unfit,
+    unreadable,
+    without_zone,
+)
 from madang.workflow import functions
 
 BUSY_ATTEMPTS = 20
@@ -54,8 +64,11 @@ class Settlement(NamedTuple):
 
 
 def _rows(function: str, **arguments: Any) -> list[tuple[Any, ...]]:
-    if any(isinstance(value, datetime) and value.utcoffset() is None for value in arguments.values()):
-        raise without_zone()
+    for value in arguments.values():
+        if isinstance(value, datetime) and value.utcoffset() is None:
+            raise without_zone()
+        if isinstance(value, float):  # there is no such function, the database would say
+            raise unreadable()
     try:
         try:
             return functions.rows(function, **arguments)

@@ -106,6 +106,8 @@ def refusal(error: Error) -> Refused | None:
             return too_large()
         case "22001" | "22021" | "22007" | "22008":
             return not_storable()
+        case "22P02" | "22P04" | "23502":
+            return unreadable()
         case "23503":
             return nothing_there()
         case "55P03" | "40P01":  # a transaction of several verbs waits for another, and that for it
@@ -123,6 +125,10 @@ def not_storable() -> WrongRecord:
     return WrongRecord(_("A key of this record is too long, or a sign or an instant in it can't be stored."))
 
 
+def unreadable() -> WrongAmount:
+    return WrongAmount(_("A figure in it is no whole number, or something in it is missing or can't be read."))
+
+
 def nothing_there() -> Missing:
     return Missing(_("There is no such account or entry."))
 
@@ -133,6 +139,8 @@ def without_zone() -> WrongRecord:
 
 def unfit(amount: int, key: str, *ids: int) -> Refused | None:
     """What is wrong with a request that the database couldn't even read: it must not take others down with it."""
+    if not all(isinstance(number, int) for number in (amount, *ids)):
+        return unreadable()
     if not -(1 << 63) <= amount < 1 << 63:
         return too_large()
     if not all(-(1 << 63) <= one < 1 << 63 for one in ids):

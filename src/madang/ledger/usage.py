@@ -29,7 +29,16 @@ from typing import Any
 
 from django.db import Error, connection, transaction
 
-from madang.ledger.errors import Refused, lost_a_race, named, not_storable, refusal, without_zone
+from madang.ledger.errors import (
+    Refused,
+    lost_a_race,
+    named,
+    not_storable,
+    refusal,
+    storable,
+    unreadable,
+    without_zone,
+)
 from madang.ledger.models import Entry, Kind
 
 PARCEL = 25_000
@@ -122,6 +131,8 @@ def meter_lanes(
     """
     if connection.in_atomic_block:
         raise RuntimeError("lanes commit by themselves")
+    if "\0" in source or not storable(source):
+        raise not_storable()
     with _alone(source):
         return _meter_lanes(lines, source, actor, reason, parcel)
 
@@ -255,6 +266,10 @@ def _encoded(text: str) -> bytes:
 
 
 def _meter(text: bytes, source: str, actor: int | None, reason: str, beside: bool = False) -> Metered:
+    if "\0" in source or not storable(source) or not storable(reason):
+        raise not_storable()
+    if b"\n\\." in b"\n" + text:  # to COPY that is the end, and what comes after it would be lost without a word
+        raise unreadable()
     digest = sha256(text).digest()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM ledger_import WHERE source = %s AND digest = %s", [source, digest])

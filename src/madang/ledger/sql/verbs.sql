@@ -60,6 +60,9 @@ BEGIN
   PERFORM ledger_check_until(p_until);
   PERFORM ledger_enter(ARRAY[p_account]);
   PERFORM ledger_check_pair(p_account, '{allocation}', p_sink, '{consumed,exchange}');
+  IF EXISTS (SELECT FROM ledger_account WHERE id = p_sink AND limited) THEN  -- its balance would not be told of the settlement
+    RAISE EXCEPTION 'held for an account with a limit' USING ERRCODE = 'MD422', CONSTRAINT = 'ledger_account_role';
+  END IF;
   SELECT * INTO v_old FROM ledger_entry WHERE source = p_source AND ext_key = p_key AND kind = 'hold' AND rev = 0;
   IF FOUND THEN
     IF (v_old.debit_id, v_old.credit_id, v_old.amount) IS DISTINCT FROM (p_account, p_sink, p_amount) THEN
@@ -133,7 +136,7 @@ BEGIN
     UPDATE ledger_balance SET held = held - v_held, debited = debited + o_used WHERE account_id = v_account;
     v_now := clock_timestamp();
     v_period := ledger_month(v_now);
-    IF ledger_month(p_event_at) <> v_period THEN
+    IF ledger_month(p_event_at) <> v_period OR p_event_at > v_now + interval '1 day' THEN
       SELECT o_period, o_adjusts INTO v_period, v_adjusts FROM ledger_period_of(p_event_at, v_now);
     END IF;
     INSERT INTO ledger_entry (source, ext_key, kind, debit_id, credit_id, amount, hold_id, event_at, booked_at, period, adjusts_period,

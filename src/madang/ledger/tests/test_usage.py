@@ -13,7 +13,7 @@ from madang.ledger.models import Entry, Import, Usage, UsageDay, UsageMonth
 from madang.ledger.queries import Balance
 from madang.ledger.tests.make import books, entry, named
 from madang.ledger.tests.test_months import month_before, this_month
-from madang.ledger.usage import Booked, Metered, Record, booked, meter
+from madang.ledger.usage import Booked, Metered, Record, booked, meter, meter_lines
 from madang.ledger.verify import verify
 from madang.workflow.moment import now
 
@@ -247,6 +247,34 @@ def test_a_record_that_can_not_be_written_is_said_in_words(odd):
     b = books()
     with pytest.raises(errors.WrongRecord):
         meter([record(b, **odd)], source=SOURCE)
+
+
+@pytest.mark.parametrize("figure", ["amount", "account", "wall_s", "wait_s", "user", "resource", "hold"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1.5, "x", ""])
+def test_a_figure_of_a_record_that_is_no_whole_number_is_said_in_words(figure, number):
+    b = books()
+    with pytest.raises((errors.WrongRecord, errors.WrongAmount)):
+        meter([record(b), record(b, "odd", **{figure: number})], source=SOURCE)
+    assert b.balance().debited == 0
+
+
+@pytest.mark.parametrize("line", ["a\tb\n", "\\.\n", "\\N" + "\t\\N" * 11 + "\n"])
+def test_lines_that_are_no_records_are_said_in_words(line):
+    with pytest.raises((errors.WrongRecord, errors.WrongAmount)):
+        meter_lines([line], source=SOURCE)
+
+
+@pytest.mark.parametrize("word", ["a\0b", "half of a sign \ud800", "s" * 101])
+@pytest.mark.parametrize("which", ["source", "reason"])
+def test_a_source_or_reason_that_can_not_be_stored_is_said_in_words(which, word):
+    b = books()
+    words = {"source": SOURCE, "reason": "metered"} | {which: word}
+    if (which, len(word)) == ("reason", 101):
+        assert meter([record(b)], **words).fresh == 1
+        return
+    with pytest.raises(errors.WrongRecord):
+        meter([record(b)], **words)
+    assert b.balance().debited == 0
 
 
 def test_keys_and_what_a_source_says_may_hold_any_sign():

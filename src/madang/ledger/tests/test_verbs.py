@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from django.db import Error, IntegrityError, connection, transaction
+from django.db import Error, connection, transaction
 
 from madang.ledger import actions as ledger
 from madang.ledger import errors, queries
@@ -394,11 +394,60 @@ def test_a_key_that_can_not_be_stored_is_said_in_words(key):
         b.charge(1, key=key)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1.5])
+def test_what_is_no_whole_number_is_said_in_words(number):
+    b = books()
+    held, used = b.hold(5), b.charge(1)
+    for verb in (
+        lambda: b.hold(number),
+        lambda: b.hold(1, account=number),
+        lambda: b.grant(number),
+        lambda: ledger.settle(hold=held, used=number, **named()),
+        lambda: ledger.release(hold=number, **named()),
+        lambda: ledger.refund(entry=used, amount=number, **named()),
+        lambda: ledger.reverse(entry=number, **named()),
+    ):
+        with pytest.raises(errors.WrongAmount):
+            verb()
+    batch = [ledger.Hold(b.mine, b.used, number, "odd"), ledger.Hold(b.mine, b.used, 2, "fine")]
+    odd, fine = ledger.hold_batch(batch, source="test", actor=None, reason="")
+    assert (type(odd), type(fine)) == (errors.WrongAmount, int)
+    ends = [
+        ledger.Settlement(held, number, "odd"),
+        ledger.Settlement(number, 1, "odd"),
+        ledger.Settlement(fine, 2, "x"),
+    ]
+    answers = ledger.settle_batch(ends, source="test", actor=None, reason="")
+    assert [type(answer) for answer in answers] == [errors.WrongAmount, errors.WrongAmount, ledger.Settled]
+    assert b.balance() == Balance(credited=100, debited=3, held=5)
+
+
+@pytest.mark.parametrize("by", ["settle", "settle_batch"])
+def test_no_use_is_settled_before_it_happened(by):
+    b = books()
+    held = b.hold(5)
+    asked = {"hold": held, "used": 1} if by == "settle" else {"asked": [ledger.Settlement(held, 1, "x")]}
+    words = {name: word for name, word in named().items() if by == "settle" or name != "key"}
+    with pytest.raises(errors.WrongRecord):
+        getattr(ledger, by)(**asked, event_at=now() + timedelta(hours=30), **words)
+    assert b.balance().held == 5
+
+
+def test_what_is_held_for_an_account_with_a_limit_is_refused_as_such_and_not_for_want_of_balance():
+    b = books()
+    limited = ledger.open_account(commodity=b.commodity, owner_type="test", owner_id=1, role="exchange", limited=True)
+    with pytest.raises(errors.WrongAccounts):
+        b.hold(1, sink=limited)
+    (answer,) = ledger.hold_batch([ledger.Hold(b.mine, limited, 1, "x")], source="test", actor=None, reason="")
+    assert isinstance(answer, errors.WrongAccounts)
+    assert b.balance().held == 0
+
+
 def test_a_use_that_is_not_said_is_not_taken_for_all_that_was_held():
     b = books()
     held = b.hold(60)
     unsaid: Any = None
-    with pytest.raises(IntegrityError, match="null"):
+    with pytest.raises(errors.WrongAmount):
         ledger.settle(hold=held, used=unsaid, **named())
     assert b.balance() == Balance(credited=100, debited=0, held=60)
 
