@@ -28,6 +28,8 @@ def attempt(function: str, **arguments: Any) -> Any:
     for left in reversed(range(ATTEMPTS)):
         try:
             return call(function, **arguments)
+        except UnicodeEncodeError as error:  # half of a sign
+            raise not_storable() from error
         except Error as error:
             if left and _told(error).sqlstate in AGAIN:
                 continue
@@ -65,10 +67,14 @@ def refusal(error: Error) -> Refused | None:
         case "40P01" | "40001":
             return taken()
         case "22001" | None if isinstance(error, DataError):
-            return Refused(_("What this is for is too long, or a sign in it can't be stored."))
+            return not_storable()
         case "22003":  # a larger number than any id
             return missing()
     return None
+
+
+def not_storable() -> Refused:
+    return Refused(_("What this is for is too long, or a sign in it can't be stored."))
 
 
 def taken() -> Taken:

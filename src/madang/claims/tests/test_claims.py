@@ -254,7 +254,7 @@ def test_the_history_says_who_and_why():
         assert cursor.fetchall() == [("confirmed", "7", "tests"), ("released", None, None)]
 
 
-@pytest.mark.parametrize("source_type", ["x" * 61, "a\0b"])
+@pytest.mark.parametrize("source_type", ["x" * 61, "a\0b", "half of a sign \ud800"])
 def test_what_can_not_be_stored_is_refused_in_words_and_the_caller_goes_on(source_type):
     thing = leaf()
     with transaction.atomic():
