@@ -203,6 +203,8 @@ BEGIN
       SELECT e.* FROM unnest(v_old) o
        CROSS JOIN LATERAL (SELECT * FROM ledger_entry WHERE source = o.source AND ext_key = o.key AND rev = o.rev
                               AND kind IN ('charge', 'overrun', 'settle') OFFSET 0) e
+       -- Both of its own were booked at one instant: another of this key is a verb's, and not of this record.
+       CROSS JOIN LATERAL (SELECT booked_at FROM ledger_entry WHERE id = o.entry_id OFFSET 0) own WHERE e.booked_at = own.booked_at
        ORDER BY e.debit_id, e.id
     LOOP
       SELECT w.o_fresh INTO v_odd FROM ledger_write(

@@ -222,6 +222,17 @@ def test_a_key_that_something_else_booked_is_refused():
     assert [type(why) for _key, why in metered(again).refused] == [errors.KeyConflict]
 
 
+def test_a_record_that_changes_leaves_alone_what_a_verb_booked_under_its_key():
+    b = books()
+    meter([record(b, amount=5)], source=SOURCE)
+    same: dict[str, Any] = {"source": SOURCE, "key": "1", "actor": None, "reason": ""}
+    ledger.overrun(account=b.mine, sink=b.used, amount=3, **same)
+    ledger.settle(hold=b.hold(9), used=4, **same)
+    assert meter([record(b, amount=7)], source=SOURCE) == Metered(changed=1)
+    assert b.balance().available == 100 - 4 - 7
+    assert queries.overruns([b.mine]) == {b.mine: 3}
+
+
 def test_a_record_that_was_partly_refunded_can_not_be_replaced():
     b = books()
     metered(record(b, amount=30))
