@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings as site
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
+from django.utils import translation
 
 from madang.engines.base import SOCKET, RunKey
 from madang.engines.base import Missing as EngineMissing
@@ -33,6 +34,13 @@ from madang.workflow.moment import now
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """Whatever is refused is said in English, also to a test that no page was asked before."""
+    with translation.override("en"):
+        yield
 
 
 def logged_in(person) -> Client:
