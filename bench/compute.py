@@ -214,7 +214,10 @@ def usage(server: Postgres) -> list[Figure]:
         vacuum(server)
         begun = int(time.time()) + 2
         rows = [ended_row(n, *ids[n // TASKS], begun + n // PACE) for n in range(count)]
-        done = lambda: max(0, int((time.time() - begun) * PACE))  # noqa: E731
+
+        def done() -> int:
+            return max(0, int((time.time() - begun) * PACE))
+
         paper.ended = lambda since: rows[max(0, since - begun) * PACE : done()]
         paper.live = lambda: [waiting_row(*ids[n], begun) for n in range(done() // TASKS, len(ids))]
         behind, looks, booked = [0.0], [0.0], 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -295,7 +296,8 @@ def crowd(engine: str, partition: str) -> tuple[list[Live], list[float]]:
         .order_by("submitted_at", "id")
         .values_list("submitted_at", "gpus", "limit_s", "started_at", "runs")[:LIVE_SEEN]
     )
-    queue: list[Any] = [*rows, *(row for *row, runs in past_us for _run in range(runs))]
+    each = (row for *row, runs in past_us for _run in range(runs))  # an array may have very many
+    queue: list[Any] = [*rows, *islice(each, LIVE_SEEN)]
     queue.sort(key=lambda row: row[0])  # which leaves those of one instant as they are
     live = [
         Live(gpus, limit_s or MAX_LIMIT_S, None if started is None else max(0, int((at - started).total_seconds())))

@@ -134,6 +134,12 @@ def test_a_forecast_counts_what_was_submitted_past_us_in_the_order_of_the_queue(
     ]
 
 
+def test_of_an_array_of_millions_a_forecast_sees_no_more_than_of_jobs(paper):
+    make.bare(make.allocation(), runs=2 * 10**9)
+    live, _past = queries.crowd("paper", "h100")
+    assert len(live) == queries.LIVE_SEEN
+
+
 def test_of_very_many_those_are_kept_that_came_first(paper, monkeypatch):
     monkeypatch.setattr(bare, "FRESH", 2)
     monkeypatch.setattr(bare, "MOST", 3)
