@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import aiohttp
@@ -305,28 +306,30 @@ def test_what_is_smuggled_in_a_request_is_refused_before_anything_is_asked(visit
     assert raw(visitor, "GET / HTTP/1.1", host, own) == 200
 
 
+async def cut_off(visitor: Browser, what: Callable[[], object]) -> float:
+    """Seconds that an open connection lives on after `what` was done."""
+    async with (
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+        http.ws_connect(
+            f"http://127.0.0.1:{visitor.port}/talk", headers=visitor._headers({"Origin": visitor.origin})
+        ) as ws,
+    ):
+        await ws.send_str("hello")
+        await ws.receive(timeout=10)
+        await asyncio.to_thread(what)
+        began = time.monotonic()
+        assert (await ws.receive(timeout=10)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+        return time.monotonic() - began
+
+
 def test_whoever_leaves_the_project_is_cut_off_in_the_middle(proxy, row, session, program):
     person = identity.member(row.grant.organization)
     visitor = browser(proxy, person, session)
 
-    async def cut() -> float:
-        async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
-            http.ws_connect(
-                f"http://127.0.0.1:{visitor.port}/talk", headers=visitor._headers({"Origin": visitor.origin})
-            ) as ws,
-        ):
-            await ws.send_str("hello")
-            await ws.receive(timeout=10)
-            await asyncio.to_thread(leave)
-            began = time.monotonic()
-            assert (await ws.receive(timeout=10)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
-            return time.monotonic() - began
-
     def leave() -> None:
         people.end_membership(jobs.holder(row), membership=Membership.objects.get(person=person))
 
-    assert waited(cut()) < 5
+    assert waited(cut_off(visitor, leave)) < 5
     assert visitor.get("/").status == 403
 
 
@@ -436,21 +439,7 @@ def test_a_cluster_that_is_silent_keeps_nobody_of_another_in_or_out(proxy, row, 
     with Program(fresh):
         proxy.until(lambda: Session.objects.get(pk=fresh.pk).ready_at, 4)
 
-    async def cut() -> float:
-        async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
-            http.ws_connect(
-                f"http://127.0.0.1:{visitor.port}/talk", headers=visitor._headers({"Origin": visitor.origin})
-            ) as ws,
-        ):
-            await ws.send_str("hello")
-            await ws.receive(timeout=10)
-            await asyncio.to_thread(sessions.end, jobs.holder(row), session=session)
-            began = time.monotonic()
-            await ws.receive(timeout=10)
-            return time.monotonic() - began
-
-    assert waited(cut()) < 4
+    assert waited(cut_off(visitor, lambda: sessions.end(jobs.holder(row), session=session))) < 4
 
 
 def test_however_often_people_ask_an_engine_is_asked_where_a_session_is_no_more_than_we_look(
